@@ -1,0 +1,61 @@
+# One command per chore. `make demo` and `make test` need only Python 3.11-3.13, make and git.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
+
+.PHONY: help demo test bench-tick bench-crash bench-store lint types imports check lock wheel clean
+
+help:            ## list the chores
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"llmmigrate needs Python 3.11, 3.12 or 3.13; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
+	@echo "Setting up $(VENV) (once; about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/run.stamp   ## a whole migration, and one that is rolled back, in half a minute
+	@$(BIN)/llmmigrate demo $(if $(DATA),--data $(DATA))
+
+test: $(VENV)/dev.stamp   ## the test suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp   ## style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp  ## mypy --strict over the package
+	@$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp ## the layers of docs/architecture.md
+	@$(BIN)/lint-imports
+
+check: test lint types imports ## all that CI runs
+
+bench-tick: $(VENV)/run.stamp ## what a tick and a decision cost
+	@$(BIN)/python benchmarks/tick.py
+
+bench-store: $(VENV)/dev.stamp ## a flood of flushes beside a rollback, and what an evaluation costs
+	@$(BIN)/python -m benchmarks.store
+
+bench-crash: $(VENV)/dev.stamp ## SIGKILL at every statement, 1,000 times and more
+	@$(BIN)/python -m benchmarks.crash
+
+lock: $(VENV)/run.stamp   ## renew the pinned locks (they name no registry)
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv export -q --format requirements-txt --no-emit-project --no-hashes --no-header --no-annotate --no-default-groups --group build -o requirements.lock
+	@$(BIN)/uv export -q --format requirements-txt --no-emit-project --no-hashes --no-header --no-annotate --no-default-groups --group build --group dev -o requirements-dev.lock
+	@rm -f uv.lock
+
+wheel: $(VENV)/run.stamp  ## build dist/*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:           ## remove the environment and build results
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,130 @@
+"""Where things are: `llmmigrate.toml`, or `[tool.llmmigrate]` in `pyproject.toml`, or the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmmigrate.exceptions import SettingsError
+
+CONFIG_NAME = "llmmigrate.toml"
+_TEXTS = {"migrations", "templates", "database_url", "flagd"}
+_KEYS = {*_TEXTS, "groups", "trust_as"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Resolved configuration; paths are absolute, `database_url` is ready for SQLAlchemy.
+
+    `groups` names the people of each group of approvers; `trust_as` lets a name given with `--as` stand for a person.
+    `flagd` is a flag file that follows the routing.
+    """
+
+    root: Path
+    migrations: Path
+    templates: Path | None
+    database_url: str
+    file: Path | None
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    trust_as: bool = False
+    flagd: Path | None = None
+
+    @property
+    def versions(self) -> Path:
+        """The folder of the migration documents."""
+        return self.migrations / "versions"
+
+    def groups_of(self, person: str) -> list[str]:
+        """Return the groups that a person belongs to, sorted."""
+        return sorted(group for group, people in self.groups.items() if person in people)
+
+
+def load(
+    config: Path | None = None,
+    *,
+    database_url: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Settings:
+    """Find and read the configuration; reads files and the environment, writes nothing.
+
+    The file is `config`, else `LLMMIGRATE_CONFIG`, else the nearest one at or above `cwd`; without any, defaults hold
+    beside `cwd`. The store is `database_url`, else `LLMMIGRATE_DATABASE_URL`, else the file's, else
+    `sqlite:///llmmigrate.db` beside the file. Raises SettingsError.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    named = config or (Path(environ["LLMMIGRATE_CONFIG"]) if environ.get("LLMMIGRATE_CONFIG") else None)
+    if named is not None and not named.is_file():
+        raise SettingsError(f"no configuration at {named}", hint="llmmigrate init")
+    file = named.absolute() if named is not None else _nearest(cwd.absolute())
+    table = _table(file) if file is not None else {}
+    root = file.parent if file is not None else cwd.absolute()
+    url = database_url or environ.get("LLMMIGRATE_DATABASE_URL") or table.get("database_url")
+    return Settings(
+        root=root,
+        migrations=root / table.get("migrations", "migrations"),
+        templates=root / table["templates"] if "templates" in table else None,
+        database_url=_resolve_url(str(url or "sqlite:///llmmigrate.db"), root, environ),
+        file=file,
+        groups={group: tuple(people) for group, people in table.get("groups", {}).items()},
+        trust_as=table.get("trust_as", False),
+        flagd=root / table["flagd"] if "flagd" in table else None,
+    )
+
+
+def _nearest(start: Path) -> Path | None:
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+        project = folder / "pyproject.toml"
+        if project.is_file() and "llmmigrate" in _parse(project).get("tool", {}):
+            return project
+    return None
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from error
+
+
+def _table(file: Path) -> dict[str, Any]:
+    data = _parse(file)
+    table = data.get("tool", {}).get("llmmigrate", {}) if file.name == "pyproject.toml" else data
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise SettingsError(f"{file}: unknown key {key!r}; known are {', '.join(sorted(_KEYS))}")
+        if key in _TEXTS and not isinstance(value, str):
+            raise SettingsError(f"{file}: {key} must be a string")
+        if key == "trust_as" and not isinstance(value, bool):
+            raise SettingsError(f"{file}: trust_as must be true or false")
+        if key == "groups" and not _is_groups(value):
+            raise SettingsError(f'{file}: groups must be a table of lists, such as ml-leads = ["maria@example.com"]')
+    return dict(table)
+
+
+def _is_groups(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(people, list) and all(isinstance(person, str) for person in people) for people in value.values()
+    )
+
+
+def _resolve_url(url: str, root: Path, environ: Mapping[str, str]) -> str:
+    if url.startswith("env:"):
+        name = url[4:]
+        if not environ.get(name):
+            raise SettingsError(f"the database URL is {url}, but {name} is not set in the environment")
+        url = environ[name]
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith("sqlite:////"):
+        path = url[len(prefix) :]
+        if path in ("", ":memory:"):
+            raise SettingsError("an in-memory store would forget the history; name a file: sqlite:///llmmigrate.db")
+        return f"{prefix}{root / path}"
+    return url
