@@ -1,0 +1,76 @@
+"""Anytime-valid tests and ranges: they hold at every moment of looking at once, not just at one planned one.
+
+Sources: Howard, Ramdas, McAuliffe, Sekhon (2021), "Time-uniform, nonparametric, nonasymptotic confidence sequences",
+Annals of Statistics 49(2), for the beta-binomial mixture; Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024),
+"Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 52(6), for the normal
+mixture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import betaln, xlog1py, xlogy
+
+FloatArray = npt.NDArray[np.float64]
+
+_EDGE = 1e-12
+
+
+def beta_binomial_log_e(
+    successes: npt.ArrayLike, n: npt.ArrayLike, p0: npt.ArrayLike, *, alpha: float, n_opt: float = 500
+) -> FloatArray:
+    """Return the log of the two-sided beta-binomial mixture e-value against a rate of p0.
+
+    Shapes broadcast; counts may be fractional (a design effect divides them). `alpha` and `n_opt` only tune the prior:
+    the test is tightest near `n_opt` trials. Reject at level alpha where the result is at least ln(1/alpha).
+
+    log E = betaln(a+s, b+n-s) - betaln(a, b) - s ln p0 - (n-s) ln(1-p0), with a = m p0, b = m (1-p0),
+    m = n_opt / (L + ln(1+L)) - 1, L = 2 ln(1/alpha) (Howard et al. 2021, proposition 7 and section 3.5).
+    """
+    s, trials, p = (np.asarray(value, dtype=np.float64) for value in (successes, n, p0))
+    ell = 2 * math.log(1 / alpha)
+    mass = n_opt / (ell + math.log1p(ell)) - 1
+    a, b = mass * p, mass * (1 - p)
+    result = betaln(a + s, b + trials - s) - betaln(a, b) - xlogy(s, p) - xlog1py(trials - s, -p)
+    return np.asarray(result, dtype=np.float64)
+
+
+def proportion_interval(successes: float, n: float, *, alpha: float, n_opt: float = 500) -> tuple[float, float]:
+    """Return the confidence sequence {p : E(p) < 1/alpha} of a rate after `n` trials; (0, 1) without any.
+
+    Inverts `beta_binomial_log_e`; `successes` and `n` may be fractional.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    threshold = math.log(1 / alpha)
+
+    def excess(p: float) -> float:
+        return float(beta_binomial_log_e(successes, n, p, alpha=alpha, n_opt=n_opt)) - threshold
+
+    center = min(max(successes / n, _EDGE), 1 - _EDGE)
+    low = 0.0 if successes <= 0 or excess(_EDGE) <= 0 else float(brentq(excess, _EDGE, center, xtol=1e-12))
+    high = 1.0 if successes >= n or excess(1 - _EDGE) <= 0 else float(brentq(excess, center, 1 - _EDGE, xtol=1e-12))
+    return low, high
+
+
+def normal_mixture_half_width(se: npt.ArrayLike, *, tau: float, alpha: float, sides: Literal[1, 2] = 2) -> FloatArray:
+    """Return the half-width of the normal-mixture asymptotic confidence sequence around an estimate.
+
+    `se` is the estimate's standard error (any shape), `tau` the difference for which the range is to be tightest, in
+    the same unit. With r = (tau/se)^2: two-sided se sqrt((1+1/r)(ln(1+r) + 2 ln(1/alpha))), one-sided
+    se sqrt(2 (1+1/r) ln(1 + sqrt(1+r) / (2 alpha))) (Waudby-Smith et al. 2024).
+    """
+    error = np.asarray(se, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = (tau / error) ** 2
+        if sides == 2:
+            square = (1 + 1 / r) * (np.log1p(r) + 2 * math.log(1 / alpha))
+        else:
+            square = 2 * (1 + 1 / r) * np.log1p(np.sqrt(1 + r) / (2 * alpha))
+        width = error * np.sqrt(square)
+    return np.asarray(np.where(error == 0, 0.0, width), dtype=np.float64)

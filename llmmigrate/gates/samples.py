@@ -1,0 +1,70 @@
+"""Figures of one arm as arrays over unit buckets: means, variances that respect sticky units, design effects."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from llmmigrate.gates.intervals import FloatArray
+from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
+
+
+class Sample:
+    """One metric of one arm: counts, sums and sums of squares per unit bucket (arrays of shape (64,))."""
+
+    def __init__(self, cell: Cell | None) -> None:
+        sums = np.zeros((UNIT_BUCKETS, 3), dtype=np.float64)
+        for bucket, values in (cell.buckets if cell is not None else {}).items():
+            sums[bucket] = values
+        self._n: FloatArray = sums[:, 0]
+        self._total: FloatArray = sums[:, 1]
+        self.n = int(self._n.sum())
+        self.total = float(self._total.sum())
+        self._total_sq = float(sums[:, 2].sum())
+
+    @property
+    def mean(self) -> float:
+        """The mean, NaN without values."""
+        return self.total / self.n if self.n else float("nan")
+
+    @property
+    def variance_of_mean(self) -> float:
+        """The squared standard error of the mean, the larger of two estimates.
+
+        One is the ordinary s^2/n; the other takes unit buckets as clusters, K/(K-1) sum((S_b - mean N_b)^2) / N^2, so
+        that units with many requests do not count as many independent ones (Rao and Scott 1992). NaN below two values
+        or where they are not finite, infinite while all of them are of one bucket.
+        """
+        if self.n < 2 or not math.isfinite(self._total_sq):
+            return float("nan")
+        plain = max(self._total_sq / self.n - self.mean**2, 0.0) / (self.n - 1)
+        used = int((self._n > 0).sum())
+        if used < 2:
+            return float("inf")
+        residual = self._total - self.mean * self._n
+        clustered = used / (used - 1) * float(residual @ residual) / self.n**2
+        return max(plain, clustered)
+
+    @property
+    def units(self) -> float:
+        """About how many distinct units there are, from the buckets that they fill; infinite where all are filled.
+
+        Linear counting: u = -K ln(1 - used / K) with K = 64 (Whang, Vander-Zanden, Taylor 1990).
+        """
+        used = int((self._n > 0).sum())
+        return -UNIT_BUCKETS * math.log1p(-used / UNIT_BUCKETS) if used < UNIT_BUCKETS else math.inf
+
+    @property
+    def buckets_with_events(self) -> int:
+        """How many buckets have a sum above zero: at least so many distinct units had an event."""
+        return int((self._total > 0).sum())
+
+    @property
+    def design_effect(self) -> float:
+        """How many requests of a rate count as one: by the clustered variance, and never more than units there are."""
+        if self.n < 2:
+            return 1.0
+        binomial = self.mean * (1 - self.mean) / self.n
+        clustered = self.variance_of_mean / binomial if binomial > 0 and math.isfinite(self.variance_of_mean) else 1.0
+        return max(1.0, clustered, self.n / self.units)

@@ -1,0 +1,232 @@
+"""The decision of a tick: one transition, or one wait with all its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from llmmigrate.clock import to_text
+from llmmigrate.lifecycle.state import RouteState, Status
+from llmmigrate.stages import Plan, Stage
+from llmmigrate.units import format_duration
+from llmmigrate.verdict import Answer, MetricVerdict
+
+STALE_S = 15 * 60.0
+"""Data older than this are no evidence of the present: they hold every gate."""
+
+OBSERVED_FLOOR = 0.95
+"""The part of the requests decided on (in shadow: mirrored) that must have been observed to count as evidence."""
+
+WATCH_S = 15 * 60.0
+"""How long a candidate may serve users after the last sign of life of a controller."""
+
+ReasonKind = Literal["time", "samples", "approval", "trigger", "evidence", "data"]
+
+
+Counts = tuple[int, int]
+"""A count of control and one of the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known at the time of a tick.
+
+    `dwell_s` is time on fresh candidate data in this generation; ages are seconds since the last data of an arm, None
+    without any; `observed` and `assigned` count per arm what was decided and what came of it. `watched` says that a
+    controller is alive, `approved` names the groups that approved the following stage on this document and
+    generation. `blocked` says why the attempt may not advance (rolling back stays possible).
+    """
+
+    now: datetime
+    verdicts: tuple[MetricVerdict, ...] = ()
+    dwell_s: float = 0.0
+    candidate_age_s: float | None = None
+    control_age_s: float | None = None
+    observed: Counts = (0, 0)
+    assigned: Counts = (0, 0)
+    watched: bool = False
+    approved: frozenset[str] = frozenset()
+    blocked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that is waited for; `until` where a time is known."""
+
+    kind: ReasonKind
+    detail: str
+    until: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "detail": self.detail, "until": to_text(self.until) if self.until else None}
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state to be written.
+
+    `phase` is a stage of the plan; `reroute` says that routing changes with it (and statistics begin anew);
+    `changes` are further fields of the state.
+    """
+
+    event: str
+    status: Status
+    phase: str | None
+    reason: str
+    reroute: bool
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now, and why."""
+
+    verdict: Answer
+    reasons: tuple[Reason, ...] = ()
+
+
+def next_step(plan: Plan, state: RouteState, facts: Facts) -> Transition | Wait:
+    """Decide what happens now to an attempt that is running or paused.
+
+    Rollback comes before pause, pause before everything else; nothing advances without fresh data and all that the
+    stage needs. A paused attempt still serves its share, so that it can still be rolled back.
+    """
+    if state.phase is None or state.status not in ("running", "paused"):
+        raise ValueError(f"nothing to decide on for a route that is {state.status}")
+    stage = plan.stage(state.phase)
+    for verdict in facts.verdicts:
+        if verdict.verdict == "fail" and verdict.action == "rollback":
+            return Transition("rolling_back", "rolling_back", stage.name, _because(verdict), reroute=True)
+    if state.status == "paused":
+        return Wait("hold", (Reason("trigger", "paused: a person decides"),))
+    return _running(plan, stage, state, facts)
+
+
+def finish_rollback(state: RouteState, behind: Sequence[str]) -> Transition | Wait:
+    """Decide whether a rollback is done: when nothing that lives may still serve another generation."""
+    if behind:
+        more = f" and {len(behind) - 1} more" if len(behind) > 1 else ""
+        return Wait("fail", (Reason("evidence", f"yet to confirm control: {behind[0]}{more}"),))
+    return Transition("rolled_back", "rolled_back", state.phase, "no router serves the candidate", reroute=False)
+
+
+def _running(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> Transition | Wait:
+    for verdict in facts.verdicts:
+        if verdict.verdict == "fail" and verdict.metric not in state.accepted:
+            return Transition("paused", "paused", stage.name, _because(verdict), reroute=False)
+    following = plan.after(stage.name)
+    reasons = _missing(plan, stage, state, facts)
+    if following is not None:
+        reasons += _not_allowed(following, state, facts)
+    if facts.blocked is not None:
+        reasons.insert(0, Reason("approval", facts.blocked))
+    if reasons:
+        return _held_too_long(stage, state, facts, reasons) or Wait("hold", tuple(reasons))
+    if following is None:
+        return Transition("completed", "completed", stage.name, "every gate passed", reroute=True)
+    why = f"waived: {stage.waived}" if stage.waived is not None else f"the gate of {stage.name} passed"
+    if stage.waived is None and state.accepted:
+        why += f"; accepted by a person: {', '.join(state.accepted)}"
+    return Transition("advanced", "running", following.name, why, reroute=True, changes={"extended_s": 0.0})
+
+
+def _because(verdict: MetricVerdict) -> str:
+    assert verdict.estimate is not None
+    assert verdict.interval is not None
+    low, high = verdict.interval
+    relative = verdict.unit == "relative"
+    form = "+.1%" if relative else ".1%"
+    against = f" against control ({verdict.n_control:,} requests)" if relative else ""
+    return (
+        f"{verdict.rule}: {verdict.title} {verdict.estimate:{form}} [{low:{form}}, {high:{form}}] is past "
+        f"{verdict.limit:{form}}{against}, over {verdict.n_candidate:,} requests of the candidate"
+    )
+
+
+def _missing(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> list[Reason]:
+    """List all that keeps a gate shut; empty means that it passes."""
+    if stage.waived is not None:
+        return []
+    stale = _stale(facts)
+    early = _too_early(stage, facts, fresh=not stale)
+    unproved = _unproved(state, facts, plan.min_samples)
+    return [*_unwatched(stage, state, facts), *stale, *early, *_too_few(stage, facts), *unproved]
+
+
+def _unwatched(stage: Stage, state: RouteState, facts: Facts) -> list[Reason]:
+    if stage.share == 0 or facts.watched or state.unattended:
+        return []
+    return [Reason("trigger", "nobody is watching, so routers serve control: start llmmigrate run")]
+
+
+def _not_allowed(following: Stage, state: RouteState, facts: Facts) -> list[Reason]:
+    """List what a person must still do before the following stage may be entered."""
+    reasons = [
+        Reason("approval", f"{group} must approve {following.name}: llmmigrate approve --phase {following.name}")
+        for group in following.approvers
+        if group not in facts.approved
+    ]
+    if following.share > 0 and not facts.watched and not state.unattended:
+        detail = f"{following.name} serves users and nobody is watching: start llmmigrate run (or --unattended)"
+        reasons.append(Reason("trigger", detail))
+    return reasons
+
+
+def _stale(facts: Facts) -> list[Reason]:
+    reasons = []
+    for arm, age in (("candidate", facts.candidate_age_s), ("control", facts.control_age_s)):
+        if age is None:
+            reasons.append(Reason("data", f"no data from the {arm} yet: nothing passes on no data"))
+        elif age > STALE_S:
+            reasons.append(Reason("data", f"the last data from the {arm} are {format_duration(age)} old"))
+    return reasons
+
+
+def _too_early(stage: Stage, facts: Facts, *, fresh: bool) -> list[Reason]:
+    left = stage.min_s - facts.dwell_s
+    if left <= 0:
+        return []
+    detail = f"time on fresh data: {format_duration(facts.dwell_s)} of {format_duration(stage.min_s)}"
+    return [Reason("time", detail, facts.now + timedelta(seconds=left) if fresh else None)]
+
+
+def _too_few(stage: Stage, facts: Facts) -> list[Reason]:
+    reasons = []
+    pairs = min(facts.observed)
+    if stage.mirror and pairs < stage.min_pairs:
+        reasons.append(Reason("samples", f"{pairs:,} of {stage.min_pairs:,} mirrored pairs"))
+    for arm, observed, assigned in zip(("control", "candidate"), facts.observed, facts.assigned, strict=True):
+        if observed < OBSERVED_FLOOR * assigned:
+            called = "mirrored to" if stage.mirror and arm == "candidate" else "sent to"
+            detail = f"only {observed:,} of {assigned:,} requests {called} the {arm} were observed"
+            reasons.append(Reason("data", detail))
+    return reasons
+
+
+def _unproved(state: RouteState, facts: Facts, minimum: int) -> list[Reason]:
+    if not facts.verdicts:
+        return [Reason("evidence", "no rule could be evaluated")]
+    return [
+        Reason("evidence", f"{verdict.title}: {verdict.reason}")
+        for verdict in facts.verdicts
+        if verdict.metric not in state.accepted
+        and (verdict.n_candidate < minimum or (verdict.need == "prove" and verdict.verdict != "pass"))
+    ]
+
+
+def _held_too_long(stage: Stage, state: RouteState, facts: Facts, reasons: list[Reason]) -> Transition | None:
+    """Ask a person where data arrive and yet the gate stays shut; without data the hold simply goes on.
+
+    An approval that is missing is waited for: a person is asked already.
+    """
+    if stage.max_s is None or state.since is None or facts.dwell_s < stage.min_s or facts.candidate_age_s is None:
+        return None
+    if all(reason.kind == "approval" for reason in reasons):
+        return None
+    longest = stage.max_s + state.extended_s
+    if (facts.now - state.since).total_seconds() < longest:
+        return None
+    detail = f"{stage.name} has held for {format_duration(longest)} and still waits: {reasons[0].detail}"
+    return Transition("paused", "paused", stage.name, detail, reroute=False)

@@ -1,0 +1,86 @@
+"""Cells: the figures of one metric for one arm, small, exact and mergeable by addition.
+
+A cell holds per unit bucket the count, the sum and the sum of squares; its totals are their sums. Replicas build
+cells in memory, flushes carry them, the store adds them up: the cost of a decision never grows with requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import mmh3
+
+Arm = Literal["control", "candidate"]
+ARMS: tuple[Arm, Arm] = ("control", "candidate")
+UNIT_BUCKETS = 64
+
+ASSIGNED = "assigned"
+"""The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
+
+_UNIT_SEED = 64
+
+
+class CellKey(NamedTuple):
+    """What a cell counts: one metric of one arm under one routing generation."""
+
+    route: str
+    generation: int
+    arm: Arm
+    input_type: str
+    metric: str
+
+
+def unit_bucket(unit: str) -> int:
+    """Return the variance bucket (0 to 63) of a unit; seeded apart from the assignment hash."""
+    return mmh3.hash(unit, _UNIT_SEED, signed=False) % UNIT_BUCKETS
+
+
+@dataclass(slots=True)
+class Cell:
+    """Sums per unit bucket: `{bucket: [n, sum, sum of squares]}`."""
+
+    buckets: dict[int, list[float]] = field(default_factory=dict)
+
+    def add(self, bucket: int, value: float) -> None:
+        """Count one value of a unit in `bucket`."""
+        sums = self.buckets.get(bucket)
+        if sums is None:
+            self.buckets[bucket] = [1, value, value * value]
+        else:
+            sums[0] += 1
+            sums[1] += value
+            sums[2] += value * value
+
+    def merge(self, other: Cell) -> None:
+        """Add another cell's sums to this one."""
+        for bucket, theirs in other.buckets.items():
+            ours = self.buckets.setdefault(bucket, [0, 0.0, 0.0])
+            for index, amount in enumerate(theirs):
+                ours[index] += amount
+
+    @property
+    def n(self) -> int:
+        return int(sum(sums[0] for sums in self.buckets.values()))
+
+    @property
+    def total(self) -> float:
+        return float(sum(sums[1] for sums in self.buckets.values()))
+
+    @property
+    def total_sq(self) -> float:
+        return float(sum(sums[2] for sums in self.buckets.values()))
+
+    def to_json(self) -> dict[str, list[float]]:
+        return {str(bucket): list(sums) for bucket, sums in self.buckets.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        """Read what `to_json` wrote; ValueError where a figure is none."""
+        buckets = {int(bucket): [float(amount) for amount in sums] for bucket, sums in data.items()}
+        for bucket, sums in buckets.items():
+            if not 0 <= bucket < UNIT_BUCKETS or len(sums) != 3 or not all(map(math.isfinite, sums)):
+                raise ValueError(f"bucket {bucket} of a cell holds no figures")
+        return cls(buckets)
