@@ -1,0 +1,91 @@
+"""Engines that behave alike: explicit transactions, and on SQLite write-ahead logging and patience."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from llmmigrate.exceptions import StoreError, StoreUnavailable
+
+BUSY_S = 30.0
+"""How long a SQLite writer waits for another before it gives up."""
+
+
+def parse_url(text: str) -> URL:
+    """Read a database URL; raises StoreError that never repeats a password."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise StoreError(
+            "the database URL cannot be read",
+            hint="write it such as sqlite:///llmmigrate.db or postgresql+psycopg://user@host/name",
+        ) from error
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"{url.get_backend_name()} is not supported: use SQLite or PostgreSQL")
+    return url
+
+
+def store_error(error: DBAPIError, doing: str) -> StoreError:
+    """Return our error for a driver's: one line, and whether another try may succeed."""
+    text = str(error.orig).strip().splitlines()[0] if error.orig is not None else type(error).__name__
+    kind = StoreUnavailable if isinstance(error, (OperationalError, InterfaceError)) else StoreError
+    return kind(f"the store cannot be {doing}: {text}", hint="is the database running, and --db right?")
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file of a SQLite URL, None for a server."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def telemetry_url(url: URL) -> URL:
+    """Return where telemetry goes: beside the file on SQLite, into the same database elsewhere."""
+    file = sqlite_file(url)
+    if file is None:
+        return url
+    return url.set(database=str(file.with_name(f"{file.stem}.telemetry{file.suffix}")))
+
+
+def connect(url: URL, *, durable: bool, create: bool) -> Engine:
+    """Make an engine; `durable` syncs every commit to disk on SQLite (telemetry does not need that).
+
+    `create` lets SQLite make the file and switch it to write-ahead logging; without it a file that is not there is an
+    error, and stays so.
+    """
+    try:
+        if sqlite_file(url) is None:
+            return create_engine(url, pool_pre_ping=True)
+        address = f"file:{quote(str(sqlite_file(url)))}?mode={'rwc' if create else 'rw'}"
+        engine = create_engine(
+            "sqlite://",
+            poolclass=QueuePool,
+            creator=lambda: sqlite3.connect(address, uri=True, timeout=BUSY_S, check_same_thread=False),
+        )
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise StoreError(
+            f"the driver for {url.drivername} is not installed", hint="pip install 'llmmigrate[postgres]'"
+        ) from error
+
+    def opened(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        if create:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        cursor.close()
+
+    def begun(connection: Any) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "begin", begun)
+    return engine

@@ -1,0 +1,25 @@
+"""One statement that inserts or updates, alike on SQLite and PostgreSQL; built once per table and use."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import Executable
+
+
+@lru_cache(maxsize=64)
+def upsert(dialect: str, table: Table, added: tuple[str, ...] = ()) -> Executable:
+    """Return an insert that, where the primary key is taken, replaces the other columns, or adds to those in `added`.
+
+    Its parameters are the columns by name; it runs for one row or for many.
+    """
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table)
+    keys = [column.name for column in table.primary_key]
+    others = [column.name for column in table.columns if column.name not in keys]
+    values = {
+        name: table.c[name] + statement.excluded[name] if name in added else statement.excluded[name] for name in others
+    }
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)
