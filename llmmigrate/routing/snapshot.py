@@ -1,0 +1,121 @@
+"""The routing in force on a route, as routers read it: all they need, with its generation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from llmmigrate.clock import from_text, to_text
+from llmmigrate.document import Endpoint, Migration
+from llmmigrate.routing.assignment import Ramp
+from llmmigrate.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model with its parameters."""
+
+    model: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation of a route's routing.
+
+    `control` is what is safe to serve at any time. Without a candidate, all traffic is on control. `ramp` is the
+    table of (since, share); a smaller generation never replaces a larger one.
+    """
+
+    route: str
+    generation: int
+    revision: str | None
+    control: Target
+    candidate: Target | None = None
+    steps: tuple[tuple[datetime, float], ...] = ()
+    holdback: float = 0.0
+    mirror: bool = False
+    fallback: bool = True
+
+    @property
+    def ramp(self) -> Ramp:
+        return Ramp.of(self.steps)
+
+    @property
+    def share(self) -> float:
+        """The share of units that the candidate serves now."""
+        return self.steps[-1][1] if self.steps else 0.0
+
+    def to_text(self) -> str:
+        """Write the snapshot as the store keeps it."""
+        return json.dumps(
+            {
+                "route": self.route,
+                "generation": self.generation,
+                "revision": self.revision,
+                "control": {"model": self.control.model, "params": self.control.params},
+                "candidate": {"model": self.candidate.model, "params": self.candidate.params}
+                if self.candidate is not None
+                else None,
+                "steps": [[to_text(since), share] for since, share in self.steps],
+                "holdback": self.holdback,
+                "mirror": self.mirror,
+                "fallback": self.fallback,
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> Snapshot:
+        """Read a snapshot that `to_text` wrote."""
+        data = json.loads(text)
+        data["control"] = Target(**data["control"])
+        data["candidate"] = Target(**data["candidate"]) if data["candidate"] is not None else None
+        data["steps"] = tuple((from_text(since), float(share)) for since, share in data["steps"])
+        return cls(**data)
+
+
+def on_stage(
+    migration: Migration, stage: Stage, previous: Snapshot | None, *, generation: int, at: datetime
+) -> Snapshot:
+    """Return the routing of a stage that begins at `at`, continuing the ramp of the attempt so far.
+
+    A stage with a smaller share than the ramp has reached cuts it all to that share: whatever conversation is beyond
+    it is on control at once.
+    """
+    steps: tuple[tuple[datetime, float], ...] = ()
+    if stage.share > 0:
+        steps = tuple((since, min(share, stage.share)) for since, share in (previous.steps if previous else ()))
+        if not steps or steps[-1][1] != stage.share:
+            steps = (*steps, (at, stage.share))
+    return Snapshot(
+        route=migration.route,
+        generation=generation,
+        revision=migration.revision,
+        control=_target(migration.current),
+        candidate=_target(migration.target) if stage.serves_candidate else None,
+        steps=steps,
+        holdback=stage.holdback,
+        mirror=stage.mirror,
+        fallback=migration.canary.on_candidate_error == "fallback",
+    )
+
+
+def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
+    """Return the routing of a rollback: control for everybody. It needs nothing but the routing in force."""
+    return Snapshot(previous.route, generation, previous.revision, control=previous.control)
+
+
+def all_target(migration: Migration, *, generation: int) -> Snapshot:
+    """Return the routing of a completed migration: the target is the new control."""
+    return Snapshot(migration.route, generation, migration.revision, control=_target(migration.target))
+
+
+def all_current(migration: Migration, *, generation: int) -> Snapshot:
+    """Return the routing of a route that stands below a document: what it calls current, for everybody."""
+    return Snapshot(migration.route, generation, migration.revision, control=_target(migration.current))
+
+
+def _target(endpoint: Endpoint) -> Target:
+    return Target(endpoint.model, dict(endpoint.params))
