@@ -1,0 +1,216 @@
+"""One tick of one route: load, fold, evaluate, decide, act, record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from llmmigrate.clock import to_text
+from llmmigrate.document import Document
+from llmmigrate.exceptions import TargetFailed
+from llmmigrate.gates.verdicts import evaluate
+from llmmigrate.lifecycle import (
+    Facts,
+    RouteState,
+    Transition,
+    Wait,
+    finish_rollback,
+    next_step,
+    requests,
+)
+from llmmigrate.metrics.cells import ARMS, ASSIGNED, Arm, Cell
+from llmmigrate.overview import is_watched
+from llmmigrate.routing.snapshot import Snapshot
+from llmmigrate.runner.write import applied, routing_of, without_candidate, write
+from llmmigrate.stages import Plan, plan_of
+from llmmigrate.store import Store
+from llmmigrate.targets import TrafficTarget
+from llmmigrate.verdict import MetricVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """What a tick did: the state after it, and the transition it made or the wait it came to."""
+
+    state: RouteState
+    verdicts: tuple[MetricVerdict, ...] = ()
+    transition: Transition | None = None
+    wait: Wait | None = None
+
+
+def tick(
+    store: Store,
+    state: RouteState,
+    *,
+    actor: str,
+    blocked: str | None = None,
+    targets: Sequence[TrafficTarget] = (),
+) -> TickResult:
+    """Move an active attempt by at most one transition, on the evidence there is now.
+
+    `blocked` says why it may not advance; it can roll back all the same. `targets` are made to follow the routing in
+    force first: one that does not keeps an attempt from advancing, and a rollback from being called done. Raises
+    LostRace where somebody else moved the route since `state` was read, and StoreError; then nothing was written to
+    the route.
+    """
+    now = store.now()
+    behind = reconcile(state, targets)
+    if state.status == "rolling_back":
+        ended = finish_rollback(state, [*(f"router {run_id}" for run_id in unconfirmed(store, state)), *behind])
+        if isinstance(ended, Wait):
+            return TickResult(state, wait=ended)
+        return TickResult(write(store, state, ended, actor=actor, now=now), transition=ended)
+    blocked = blocked or "; ".join(behind) or None
+    document = applied(state)
+    plan = plan_of(document.migration)
+    consent = consented(store, state, plan)
+    with store.telemetry.writing() as connection:
+        facts = gather(store, connection, state, document, plan, consent, now=now, blocked=blocked)
+        decision = next_step(plan, state, facts)
+        if isinstance(decision, Wait):
+            _keep_verdict(store, connection, state, facts, decision)
+            return TickResult(state, facts.verdicts, wait=decision)
+    snapshot = routing_of(state, decision, document, plan, now=now)
+    evidence = frozen(state, facts, plan)
+    after = write(store, state, decision, actor=actor, now=now, snapshot=snapshot, evidence=evidence)
+    return TickResult(after, facts.verdicts, transition=decision)
+
+
+def begin(store: Store, state: RouteState, document: Document, *, actor: str, reason: str) -> TickResult:
+    """Start an attempt of a document on a route that has none under way; raises LostRace and StoreError."""
+    now = store.now()
+    plan = plan_of(document.migration)
+    again = state.revision == document.migration.revision
+    decided = requests.start(plan, reason)
+    transition = replace(
+        decided,
+        changes={
+            **decided.changes,
+            "revision": document.migration.revision,
+            "attempt": state.attempt + 1 if again else 1,
+            "document": document.text,
+            "document_hash": document.hash,
+        },
+    )
+    snapshot = routing_of(state, transition, document, plan, now=now)
+    after = write(store, state, transition, actor=actor, now=now, snapshot=snapshot, document=document.text)
+    return TickResult(after, transition=transition)
+
+
+def intend_rollback(store: Store, state: RouteState, transition: Transition, *, actor: str) -> RouteState:
+    """Persist a rollback and take the candidate out of the routing, in one write; raises LostRace and StoreError.
+
+    It needs the state and nothing else: no document, no evidence, no model.
+    """
+    return write(store, state, transition, actor=actor, now=store.now(), snapshot=without_candidate(state))
+
+
+def reconcile(state: RouteState, targets: Sequence[TrafficTarget]) -> list[str]:
+    """Make every target follow the routing in force; return what does not, in words."""
+    if state.snapshot is None:
+        return []
+    snapshot, behind = Snapshot.from_text(state.snapshot), []
+    for target in targets:
+        try:
+            if target.read(state.route) != state.generation:
+                target.apply(snapshot)
+            if target.read(state.route) != state.generation:
+                behind.append(f"{target.name} does not carry generation {state.generation}")
+        except TargetFailed as error:
+            behind.append(error.message)
+    return behind
+
+
+def unconfirmed(store: Store, state: RouteState) -> list[str]:
+    """Return the living replicas that have not yet reported the generation in force."""
+    now = store.real_now()
+    return [
+        replica.run_id
+        for replica in store.telemetry.replicas()
+        if replica.generations.get(state.route, -1) < state.generation and replica.lease_until > now
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What people and processes say to an attempt: whether a controller is alive, who approved the next stage."""
+
+    watched: bool
+    approved: frozenset[str]
+
+
+def consented(store: Store, state: RouteState, plan: Plan) -> Consent:
+    """Ask the store for the consent to an attempt's next stage."""
+    assert state.phase is not None
+    following = plan.after(state.phase)
+    approved = store.approved(state, following.name) if following and following.approvers else frozenset()
+    return Consent(is_watched(store), approved)
+
+
+def gather(
+    store: Store,
+    connection: Connection,
+    state: RouteState,
+    document: Document,
+    plan: Plan,
+    consent: Consent,
+    *,
+    now: datetime,
+    blocked: str | None = None,
+) -> Facts:
+    """Fold what has arrived and collect all that a decision on an attempt needs, in one telemetry transaction."""
+    assert state.phase is not None
+    stage = plan.stage(state.phase)
+    store.telemetry.fold(connection)
+    cells = store.telemetry.cells(connection, state.route, state.generation)
+    coverage = store.telemetry.coverage(connection, state.route, state.generation)
+    ages = {arm: max(0.0, (now - seen.last_at).total_seconds()) for arm, seen in coverage.items()}
+    return Facts(
+        now=now,
+        verdicts=tuple(evaluate(document.migration, plan, stage, cells)) if stage.serves_candidate else (),
+        dwell_s=coverage["candidate"].dwell_s if "candidate" in coverage else 0.0,
+        candidate_age_s=ages.get("candidate"),
+        control_age_s=ages.get("control"),
+        observed=_counts(cells, "error_rate"),
+        assigned=_counts(cells, ASSIGNED),
+        watched=consent.watched,
+        approved=consent.approved,
+        blocked=blocked,
+    )
+
+
+def _counts(cells: Mapping[tuple[Arm, str], Cell], metric: str) -> tuple[int, int]:
+    control, candidate = (cells.get((arm, metric)) for arm in ARMS)
+    return control.n if control is not None else 0, candidate.n if candidate is not None else 0
+
+
+def frozen(state: RouteState, facts: Facts, plan: Plan) -> str:
+    """Write down the figures that a decision was taken on."""
+    body = {
+        "at": to_text(facts.now),
+        "phase": state.phase,
+        "generation": state.generation,
+        "profile": plan.profile,
+        "min_samples": plan.min_samples,
+        "accepted": list(state.accepted),
+        "watched": facts.watched,
+        "dwell_s": facts.dwell_s,
+        "candidate_age_s": facts.candidate_age_s,
+        "control_age_s": facts.control_age_s,
+        "observed": list(facts.observed),
+        "assigned": list(facts.assigned),
+        "metrics": [verdict.to_json() for verdict in facts.verdicts],
+    }
+    return json.dumps(body, ensure_ascii=False)
+
+
+def _keep_verdict(store: Store, connection: Connection, state: RouteState, facts: Facts, wait: Wait) -> None:
+    body = {
+        "waiting_for": [reason.to_json() for reason in wait.reasons],
+        "metrics": [verdict.to_json() for verdict in facts.verdicts],
+    }
+    store.telemetry.put_verdict(connection, state.route, state.generation, at=facts.now, answer=wait.verdict, body=body)

@@ -1,0 +1,154 @@
+"""What `upgrade` and the controller do with a route: ticks, until there is nothing more to do now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from llmmigrate.exceptions import DocumentEdited, ExitCode, GraphError, LostRace, StoreUnavailable
+from llmmigrate.graph import Graph
+from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait
+from llmmigrate.runner.rollback import CONFIRM_S, confirm
+from llmmigrate.runner.tick import TickResult, begin, reconcile, tick
+from llmmigrate.store import Store
+from llmmigrate.targets import TrafficTarget
+
+RACES = 200
+"""How often a route may be moved by others before a command gives up."""
+
+_PATIENCE_S = (0.5, 1.0, 2.0, 4.0)
+"""Pauses before a store that does not answer is asked again; then it is an error."""
+
+OnTransition = Callable[[RouteState, RouteState, Transition], None]
+
+
+@dataclass(slots=True)
+class UpgradeResult:
+    """All transitions that an upgrade made, as (before, after, why), and the tick it ended on."""
+
+    last: TickResult
+    transitions: list[tuple[RouteState, RouteState, Transition]] = field(default_factory=list)
+    edited: DocumentEdited | None = None
+    reached: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The answer to a script: done, held, paused, rolled back, or unfit."""
+        status = self.last.state.status
+        if self.reached:
+            return ExitCode.DONE
+        if status == "paused":
+            return ExitCode.PAUSED
+        if status in ("rolling_back", "rolled_back"):
+            return ExitCode.ROLLED_BACK
+        if self.edited is not None:
+            return ExitCode.UNFIT
+        return ExitCode.HOLD
+
+
+def upgrade(
+    store: Store,
+    graph: Graph,
+    route: str,
+    revision: str,
+    *,
+    actor: str,
+    retry: str | None = None,
+    restart: bool = True,
+    confirm_s: float = CONFIRM_S,
+    targets: Sequence[TrafficTarget] = (),
+    on_transition: OnTransition | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> UpgradeResult:
+    """Move a route towards a revision as far as the evidence allows now.
+
+    `retry` is the reason for a new attempt of a revision that was rolled back; without `restart` nothing at all is
+    begun on a route whose last attempt was. Where another process moves the route at the same time, the state is read
+    again and decided again; a store that does not answer is asked again for some seconds. A rollback is waited for, up
+    to `confirm_s` seconds. Raises DocumentEdited where an
+    edited document would have to be started, GraphError where the route stands on a revision that no document has,
+    and StoreError.
+    """
+    transitions: list[tuple[RouteState, RouteState, Transition]] = []
+    races, patience = 0, list(_PATIENCE_S)
+    while True:
+        try:
+            state = store.route(route)
+            edited = edited_document(graph, state)
+            if state.status == "rolling_back":
+                confirm(store, state, confirm_s)
+            result = _one_tick(
+                store, graph, state, revision, actor=actor, edited=edited, retry=retry, restart=restart, targets=targets
+            )
+        except LostRace:
+            races += 1
+            if races > RACES:
+                raise
+            continue
+        except StoreUnavailable:
+            if not patience:
+                raise
+            sleep(patience.pop(0))
+            continue
+        if result.transition is None:
+            return UpgradeResult(result, transitions, edited, reached(graph, result.state, revision))
+        retry = None
+        transitions.append((state, result.state, result.transition))
+        if on_transition is not None:
+            on_transition(state, result.state, result.transition)
+
+
+def reached(graph: Graph, state: RouteState, revision: str) -> bool:
+    """Tell whether a route stands completed at a revision, or above it."""
+    line = [document.migration.revision for document in graph.line(state.route)]
+    if state.completed_revision not in line or revision not in line:
+        return False
+    return line.index(state.completed_revision) >= line.index(revision)
+
+
+def edited_document(graph: Graph, state: RouteState) -> DocumentEdited | None:
+    """Return the error where the route's document is no longer the one that was applied."""
+    if state.revision is None or state.document_hash is None:
+        return None
+    document = graph.get(state.revision)
+    if document is None:
+        return DocumentEdited(state.revision, "the file is gone")
+    if document.hash != state.document_hash:
+        return DocumentEdited(state.revision, document.name)
+    return None
+
+
+def _one_tick(
+    store: Store,
+    graph: Graph,
+    state: RouteState,
+    revision: str,
+    *,
+    actor: str,
+    edited: DocumentEdited | None,
+    retry: str | None,
+    restart: bool,
+    targets: Sequence[TrafficTarget],
+) -> TickResult:
+    if not state.active:
+        reconcile(state, targets)
+    if reached(graph, state, revision):
+        with store.telemetry.writing() as connection:
+            store.telemetry.fold(connection)
+        return TickResult(state, wait=Wait("pass"))
+    if state.active:
+        return tick(store, state, actor=actor, blocked=edited.message if edited else None, targets=targets)
+    document = graph.after(state.route, state.completed_revision)
+    if document is None:
+        raise GraphError(
+            f"route {state.route} stands on {state.completed_revision}, which no document describes",
+            hint="restore the missing document",
+        )
+    again = state.status == "rolled_back" and document.migration.revision == state.revision
+    if (again and retry is None) or (state.status == "rolled_back" and not restart):
+        return TickResult(state, wait=Wait("fail", (Reason("trigger", "this attempt was rolled back, for good"),)))
+    if edited is not None and (again or state.status == "completed"):
+        raise edited
+    reason = f"retry: {retry}" if again else "the document was applied"
+    return begin(store, state, document, actor=actor, reason=reason)
