@@ -1,0 +1,64 @@
+"""Figures and states as text for people; nothing here decides anything."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from llmmigrate.lifecycle import RouteState
+from llmmigrate.units import format_duration, format_share
+
+
+def state_line(before: RouteState, after: RouteState) -> str:
+    """Return one line for a transition: route, revision, from, to."""
+    start = before.phase if before.active and before.phase else "pending"
+    end = after.phase if after.status == "running" else after.status
+    return f"{after.route} {after.revision}  {start} → {end}   (attempt {after.attempt}, generation {after.generation})"
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Return how long ago something was, in one or two units."""
+    return format_duration((now - then).total_seconds())
+
+
+def share(route: dict[str, Any]) -> str:
+    """Return what the candidate is served now."""
+    return format_share(route["candidate_share"]) if route["candidate"] else "0%"
+
+
+def metric_table(metrics: list[dict[str, Any]], *, indent: int = 0) -> Table:
+    """Lay out the metrics of a verdict, one row a rule."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("metric", "verdict", "estimate", "range", "limit", "n candidate / control"):
+        table.add_column(f"{' ' * indent}{column}" if column == "metric" else column, no_wrap=column[0] != "n")
+    for metric in metrics:
+        name, *cells = _metric_row(metric)
+        table.add_row(f"{' ' * indent}{name}", *cells)
+    return table
+
+
+def _metric_row(metric: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
+    """Return one metric's cells: name, verdict, estimate, range, limit, counts."""
+    relative = metric["unit"] == "relative"
+    estimate, interval = metric["estimate"], metric["interval"]
+    sign = "+" if relative else ""
+    return (
+        metric["title"],
+        metric["verdict"] if metric["need"] == "prove" or metric["verdict"] == "fail" else "watch",
+        _percent(estimate, sign) if estimate is not None else "–",
+        f"[{_percent(interval[0], sign)}, {_percent(interval[1], sign)}]" if interval is not None else "–",
+        _percent(metric["limit"], sign),
+        f"{metric['n_candidate']:,} / {metric['n_control']:,}",
+    )
+
+
+def _percent(value: float, sign: str) -> str:
+    return f"{value * 100:{sign}.1f}%" if abs(value) < 100 else "∞"
+
+
+RANGE_NOTE = (
+    "A range holds however often you look. A gate needs all of it inside the limit; "
+    "a rollback needs a stricter one to be all past it."
+)
