@@ -169,11 +169,11 @@ def test_wrong_input_is_one_clear_message_and_nothing_written(project, arguments
 
 def test_hostile_words_stay_words_in_a_document(run):
     run("init")
-    message = 'x"\nrollback: []\n{{ 7*7 }} {% raw %} #: \u202e'
+    message = 'x"\nrollback: []\n{{ 99991*99989 }} {% raw %} #: \u202e'
     code, _, err = run("new", "-m", message, "--route", ROUTE, "--from", "a: b", "--to", "c # d\n- e")
     assert code == 0, err
     [file] = (run.folder / "migrations" / "versions").glob("*.yaml")
-    assert "49" not in file.read_text()
+    assert str(99991 * 99989) not in file.read_text()
     code, out, _ = run("status", "--format", "json")
     assert json.loads(out)["routes"][0]["control"] == "a: b"
 

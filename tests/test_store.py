@@ -229,8 +229,9 @@ def test_a_lost_flush_is_counted_as_lost_until_it_comes(world):
         "",
         "[]",
         "{}",
-        '{"cells": [[1]], "covered": []}',
-        '{"cells": [["r",2,"third","","x",{}]], "covered": []}',
+        '{"v": 1, "cells": [[1]], "covered": []}',
+        '{"v": 1, "cells": [["r",2,"third","","x",{}]], "covered": []}',
+        '{"v": 2, "cells": [], "covered": []}',
         "null",
     ],
 )

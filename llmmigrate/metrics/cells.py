@@ -20,6 +20,9 @@ UNIT_BUCKETS = 64
 ASSIGNED = "assigned"
 """The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
 
+PAYLOAD_VERSION = 1
+"""The form of a flush: `{"v", "cells": [[route, generation, arm, input type, metric, buckets]], "covered"}`."""
+
 _UNIT_SEED = 64
 
 

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from threading import Lock
 
-from llmmigrate.metrics.cells import ASSIGNED, Arm, Cell, CellKey, unit_bucket
+from llmmigrate.metrics.cells import ASSIGNED, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
 
 MAX_COVERED_S = 15 * 60.0
 """The longest gap between data that a replica still vouches for as one stretch of fresh data."""
@@ -81,7 +81,11 @@ class Recorder:
                 covered.append([*key, min(monotonic - self._last.get(key, monotonic), MAX_COVERED_S)])
                 self._last[key] = monotonic
             self._seq += 1
-            payload = {"cells": [[*key, cell.to_json()] for key, cell in cells.items()], "covered": covered}
+            payload = {
+                "v": PAYLOAD_VERSION,
+                "cells": [[*key, cell.to_json()] for key, cell in cells.items()],
+                "covered": covered,
+            }
             self._waiting.append((self._seq, json.dumps(payload, separators=(",", ":")), monotonic))
 
     def waiting(self) -> list[tuple[int, str, float]]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from llmmigrate.clock import from_text, to_text
-from llmmigrate.metrics.cells import ARMS, Cell, CellKey
+from llmmigrate.metrics.cells import ARMS, PAYLOAD_VERSION, Cell, CellKey
 from llmmigrate.metrics.sequence import SequenceLog
 from llmmigrate.store import tables
 from llmmigrate.store.upsert import upsert
@@ -175,6 +175,8 @@ def _extend_coverage(connection: Connection, arrivals: Mapping[CoverageKey, list
 
 def _read_payload(text: str) -> tuple[list[tuple[CellKey, Cell]], list[tuple[CoverageKey, float]]]:
     payload = json.loads(text)
+    if payload["v"] != PAYLOAD_VERSION:
+        raise ValueError(f"a flush in form {payload['v']}, this release reads {PAYLOAD_VERSION}")
     cells = []
     for route, generation, arm, input_type, metric, buckets in payload["cells"]:
         if arm not in ARMS:
