@@ -25,7 +25,7 @@ demo: $(VENV)/run.stamp   ## a whole migration, and one that is rolled back, in 
 	@$(BIN)/llmmigrate demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/dev.stamp   ## the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/dev.stamp   ## style and format
 	@$(BIN)/ruff check .

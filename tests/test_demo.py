@@ -15,6 +15,8 @@ from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.store import Store
 from llmmigrate.store.chain import row_hash
 
+pytestmark = pytest.mark.xdist_group("demo")  # one worker plays each story once
+
 STAGES = ["shadow", "canary:5", "canary:25", "canary:50", "canary:100", "observation"]
 
 

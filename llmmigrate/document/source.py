@@ -11,6 +11,7 @@ from llmmigrate.exceptions import DocumentInvalid, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
+_TOO_DEEP = "nested too deeply for a migration document"
 Path = tuple[str | int, ...]
 
 _Resolver = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -61,7 +62,8 @@ def read(raw: bytes, name: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise _single(name, line, column, f"not valid YAML: {error.problem or error.context}") from error
+        words = f"not valid YAML: {error.problem or error.context}"
+        raise _single(name, line, column, _TOO_DEEP if "nesting" in words else words) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise _single(name, 1, 1, "not valid YAML: unreadable characters or too deeply nested") from error
     if not isinstance(node, yaml.MappingNode):
@@ -85,7 +87,7 @@ def _refuse_aliases(text: str, name: str) -> None:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             message = "anchors and aliases are not allowed: write it out"
         elif depth > MAX_DEPTH:
-            message = "nested too deeply for a migration document"
+            message = _TOO_DEEP
         if message is not None:
             mark = event.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)

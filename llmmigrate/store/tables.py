@@ -1,8 +1,8 @@
 """The tables. Control (state and history) and telemetry are two databases on SQLite, one on PostgreSQL.
 
-Some tables stand ready for rooms to come (samples and judgements, reviews, events, regression runs, baselines, detectors
-of late changes, the outbox of notifications), so that a store of today is one of tomorrow. Times are text in UTC with
-milliseconds (`clock.to_text`), JSON is text: what is hashed is what is stored.
+Some tables stand ready for rooms to come (samples and judgements, reviews, events, regression runs, baselines,
+detectors of late changes, the outbox of notifications), so that a store of today is one of tomorrow. Times are text in
+UTC with milliseconds (`clock.to_text`), JSON is text: what is hashed is what is stored.
 """
 
 from __future__ import annotations
