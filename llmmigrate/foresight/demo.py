@@ -7,13 +7,14 @@ requests, lets time pass and calls the controller, as an application and `llmmig
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import mmh3
 
 from llmmigrate import scaffold, settings
 from llmmigrate.clock import VirtualClock
@@ -39,20 +40,27 @@ FAILS_FROM = "canary:25"
 AFTERWARDS_S = 6 * 3600.0
 LONGEST_S = 60 * 86400.0
 _SEED = 20260105
-_DAYS = 21
+_DAYS = 23
 """How long ago the story begins: so that it ends about now, and its store can be looked at with real time."""
 
 
 class Flaky(ModelClient):
-    """A recorded client whose calls fail now and then, at a rate that can be changed while it runs."""
+    """A recorded client whose calls fail now and then, at a rate that can be changed while it runs.
+
+    Which calls fail depends on the seed, the prompt and how often it was asked, not on the order of threads: the story
+    is the same each time.
+    """
 
     def __init__(self, client: ModelClient, seed: int) -> None:
         self._client = client
-        self._random = random.Random(seed)  # noqa: S311 (a repeatable story, no secret)
+        self._seed = seed
+        self._asked: Counter[str] = Counter()
         self.rate = USUAL_ERRORS
 
     def complete(self, request: ChatRequest) -> Completion:
-        if self._random.random() < self.rate:
+        prompt = str(request.messages[-1]["content"])
+        self._asked[prompt] += 1
+        if mmh3.hash(f"{prompt}{self._asked[prompt]}", self._seed, signed=False) < self.rate * 2**32:
             raise ModelError("overloaded", "the host is overloaded", latency_s=1.0)
         return self._client.complete(request)
 
@@ -172,6 +180,9 @@ class _Player:
                 router.poll()
                 self._step(router)
                 state = self._round()
+                if state.status == "rolling_back":  # a router hears of it within a second
+                    router.poll()
+                    state = self._round()
             router.poll()
             until = self._clock.now() + timedelta(seconds=AFTERWARDS_S)
             while self._clock.now() < until:
