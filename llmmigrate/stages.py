@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from llmmigrate.document import Migration
+from llmmigrate.support import unsupported
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Migration
 
 MAX_HOLD_S = 7 * 86400.0
 """How much longer than planned a stage may hold, while data arrive, before a person is asked."""
@@ -22,7 +26,8 @@ class Stage:
 
     `share` is the part of units served by the candidate; times are seconds; `tolerance` multiplies the limits that
     have to be proved here (an early step only rules out a disaster). `proves_all` also asks watched metrics to pass.
-    One of each group of `approvers` must have approved before the stage is entered.
+    One of each group of `approvers` must have approved before the stage is entered. What is `unsupported` keeps it from
+    being left.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Stage:
     proves_all: bool = False
     waived: str | None = None
     approvers: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
 
     @property
     def serves_candidate(self) -> bool:
@@ -85,11 +91,12 @@ def plan_of(migration: Migration) -> Plan:
             min_pairs=shadow.min_pairs,
             proves_rollback=True,
             proves_all=True,
+            waived=shadow.waived,
             approvers=tuple(approvers.get("shadow", ())),
         ),
     ]
     for number, step in enumerate(canary.steps):
-        name = f"canary:{step.traffic * 100:.6g}"
+        name = step.name
         groups = [*(approvers.get("canary", ()) if number == 0 else ()), *approvers.get(name, ())]
         tolerance = _TOLERANCE_BELOW_25 if step.traffic < 0.25 else _TOLERANCE_BELOW_50 if step.traffic < 0.5 else 1.0
         stages.append(
@@ -114,4 +121,9 @@ def plan_of(migration: Migration) -> Plan:
             approvers=tuple(approvers.get("observation", ())),
         )
     )
+    lacking = list(unsupported(migration))
+    stages = [
+        replace(stage, unsupported=tuple(lack.words for lack in lacking if lack.holds == stage.name))
+        for stage in stages
+    ]
     return Plan(migration.revision, tuple(stages), MIN_SAMPLES[migration.profile], migration.profile)

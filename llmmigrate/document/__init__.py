@@ -1,7 +1,22 @@
 """The migration document: what was agreed, read strictly, hashed canonically."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from llmmigrate.document.canonical import content_hash
 from llmmigrate.document.loader import Document, load_file, load_folder, load_text
-from llmmigrate.document.model import Endpoint, Migration, Rule
+
+if TYPE_CHECKING:
+    from llmmigrate.document.model import Endpoint, Migration, Rule
 
 __all__ = ["Document", "Endpoint", "Migration", "Rule", "content_hash", "load_file", "load_folder", "load_text"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the model when it is asked for: its library is slow to load."""
+    if name in ("Endpoint", "Migration", "Rule"):
+        from llmmigrate.document import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,40 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-
-from pydantic import ValidationError
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmmigrate.document.canonical import content_hash
-from llmmigrate.document.model import Migration
-from llmmigrate.document.source import Source, read
+from llmmigrate.document.cross import cross_problems, moving_parts
+from llmmigrate.document.source import Path, Source, read
 from llmmigrate.exceptions import DocumentInvalid, Problem
 
+if TYPE_CHECKING:
+    from llmmigrate.document.model import Migration
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Document:
-    """A migration with the text it came from and its content hash."""
+    """A checked document: its text, its content hash, and its values."""
 
     name: str
     text: str
-    migration: Migration
     hash: str
+    source: Source = field(repr=False, compare=False)
+
+    @cached_property
+    def migration(self) -> Migration:
+        """The document as typed values; raises DocumentInvalid with all problems at once.
+
+        They are read when they are first asked for: what only looks at documents that were applied, and so were valid,
+        needs few of them, and the model's library is slow to load.
+        """
+        from pydantic import ValidationError
+
+        from llmmigrate.document import model
+
+        source = self.source
+        problems = [source.problem(path, message) for path, message in cross_problems(source.data)]
+        try:
+            migration = model.Migration.model_validate(source.data)
+        except ValidationError as error:
+            problems += [_placed(source, detail) for detail in error.errors()]
+            raise DocumentInvalid(_in_order(problems)) from error
+        if problems:
+            raise DocumentInvalid(_in_order(problems))
+        return migration
+
+    @property
+    def revision(self) -> str:
+        return str(self.source.data["revision"])
+
+    @property
+    def down_revision(self) -> str | None:
+        down = self.source.data.get("down_revision")
+        return str(down) if down is not None else None
+
+    @property
+    def route(self) -> str:
+        return str(self.source.data["route"])
+
+    def moves(self, side: Literal["current", "target"]) -> dict[str, Any]:
+        """Return what moves as one unit: model, parameters, prompt and address, without what is empty."""
+        return moving_parts(self.source.data[side])
+
+    def value(self, *path: str, default: Any = None) -> Any:
+        """Return what is written at a path of keys, `default` where nothing is."""
+        data: Any = self.source.data
+        for key in path:
+            data = data.get(key) if isinstance(data, dict) else None
+        return default if data is None else data
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """Place a message at a path of the document, or at its nearest written parent."""
+        return self.source.problem(path, message)
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
 @lru_cache(maxsize=256)
-def load_text(text: str, name: str) -> Document:
-    """Check one document given as text; raises DocumentInvalid with all problems at once."""
+def load_text(text: str, name: str, *, trusted: frozenset[str] = frozenset()) -> Document:
+    """Check one document given as text; raises DocumentInvalid with all problems at once.
+
+    One whose content hash is `trusted` was checked before, when it was applied.
+    """
     source = read(text.encode("utf-8"), name)
-    try:
-        migration = Migration.model_validate(source.data)
-    except ValidationError as error:
-        raise DocumentInvalid([_placed(source, detail) for detail in error.errors()]) from error
-    return Document(name, text, migration, content_hash(source.data))
+    document = Document(name, text, content_hash(source.data), source)
+    if document.hash not in trusted:
+        _ = document.migration
+    return document
 
 
-def load_file(file: Path) -> Document:
+def load_file(file: FilePath, *, trusted: frozenset[str] = frozenset()) -> Document:
     """Read and check one document; raises DocumentInvalid."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -43,16 +101,19 @@ def load_file(file: Path) -> Document:
         raise DocumentInvalid([Problem(file.name, 1, 1, "", f"not UTF-8 text (byte {error.start})")]) from error
     except OSError as error:
         raise DocumentInvalid([Problem(file.name, 1, 1, "", f"cannot be read: {error.strerror}")]) from error
-    return load_text(text, file.name)
+    return load_text(text, file.name, trusted=trusted)
 
 
-def load_folder(folder: Path) -> list[Document]:
-    """Read all `*.yaml` and `*.yml` of a folder by name; raises DocumentInvalid with every problem."""
+def load_folder(folder: FilePath, *, trusted: frozenset[str] = frozenset()) -> list[Document]:
+    """Read all `*.yaml` and `*.yml` of a folder by name; raises DocumentInvalid with every problem.
+
+    Those whose content hash is `trusted` were checked when they were applied, and are not checked again.
+    """
     documents: list[Document] = []
     problems: list[Problem] = []
     for file in sorted(file for ending in ("*.yaml", "*.yml") for file in folder.glob(ending)):
         try:
-            documents.append(load_file(file))
+            documents.append(load_file(file, trusted=trusted))
         except DocumentInvalid as error:
             problems.extend(error.problems)
     if problems:
@@ -62,7 +123,7 @@ def load_folder(folder: Path) -> list[Document]:
 
 def _placed(source: Source, detail: object) -> Problem:
     assert isinstance(detail, dict)
-    path = tuple(detail["loc"])
+    path = _written_path(source.data, detail["loc"])
     kind = detail["type"]
     if kind == "extra_forbidden":
         return source.problem(path, "this version knows no such key (it is refused rather than ignored)")
@@ -70,3 +131,16 @@ def _placed(source: Source, detail: object) -> Problem:
         return source.problem(path, "is missing")
     message = str(detail["msg"]).removeprefix("Value error, ")
     return source.problem(path, message[:1].lower() + message[1:] if kind != "value_error" else message)
+
+
+def _written_path(data: Any, loc: Path) -> Path:
+    """Leave out of pydantic's place what stands in the model only: the branches of unions, the keys of mappings."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
+        if inside:
+            data = data[part]
+        elif index < len(loc) - 1 or part == "[key]":
+            continue
+        path.append(part)
+    return tuple(path)

@@ -22,11 +22,15 @@ _PLAIN_TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Plain data, and where each part of it stands: `{path: (line, column)}`, counted from 1."""
+    """Plain data, and where each part of it stands: `{path: (line, column)}`, counted from 1.
+
+    `spans` are the characters of a value in the text, `{path: (start, end)}`; a block ends with its last value.
+    """
 
     name: str
     data: dict[str, Any]
     places: dict[Path, tuple[int, int]]
+    spans: dict[Path, tuple[int, int]]
 
     def problem(self, path: Path, message: str) -> Problem:
         """Place a message at a path, or at its nearest written parent."""
@@ -72,7 +76,7 @@ def read(raw: bytes, name: str) -> Source:
     data = reader.value(node, ())
     if reader.problems:
         raise DocumentInvalid(reader.problems)
-    return Source(name, data, reader.places)
+    return Source(name, data, reader.places, reader.spans)
 
 
 def _single(name: str, line: int, column: int, message: str) -> DocumentInvalid:
@@ -94,6 +98,14 @@ def _refuse_aliases(text: str, name: str) -> None:
             raise _single(name, line, column, message)
 
 
+def _end(node: yaml.Node) -> int:
+    """Return where a node ends: a block reaches to its last value, not to the comments below it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
+    return int(node.end_mark.index)
+
+
 class _Reader:
     """Turn nodes into plain data, noting places and problems."""
 
@@ -101,10 +113,12 @@ class _Reader:
         self._name = name
         self._scalars = yaml.SafeLoader("")
         self.places: dict[Path, tuple[int, int]] = {}
+        self.spans: dict[Path, tuple[int, int]] = {}
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self.spans[path] = (node.start_mark.index, _end(node))
         if node.tag not in _PLAIN_TAGS:
             self._note(node, path, f"the tag {node.tag} is not allowed in a document")
             return None

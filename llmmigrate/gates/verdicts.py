@@ -6,16 +6,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from scipy.optimize import brentq
 
-from llmmigrate.document import Migration, Rule
 from llmmigrate.gates.intervals import beta_binomial_log_e, normal_mixture_half_width, proportion_interval
 from llmmigrate.gates.samples import Sample
-from llmmigrate.metrics.catalogue import CATALOGUE
+from llmmigrate.metrics.catalogue import CATALOGUE, metric_of
 from llmmigrate.metrics.cells import Arm, Cell
 from llmmigrate.stages import Plan, Stage
+from llmmigrate.support import undecided
 from llmmigrate.verdict import Action, Answer, MetricVerdict, Need
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Migration, Rule
 
 ALPHA = 0.05
 """False alarms allowed per migration and kind of trigger, and false passes per metric."""
@@ -51,11 +55,36 @@ def evaluate(
     for question in _questions(migration, plan, stage):
         metric = question.rule.metric
         control, candidate = Sample(cells.get(("control", metric))), Sample(cells.get(("candidate", metric)))
-        if question.rule.above is not None:
-            verdicts.append(_rate_above(question, control, candidate, question.rule.above))
-        elif question.rule.increase is not None:
-            verdicts.append(_ratio(question, control, candidate, question.rule.increase))
+        limit = question.rule.limit
+        lacking = undecided(question.rule)
+        if limit is None or lacking is not None:
+            verdicts.append(_undecided(question, control, candidate, lacking or "the rule sets no limit"))
+        elif limit.form == "above":
+            verdicts.append(_rate_above(question, control, candidate, limit.amount.value))
+        else:
+            verdicts.append(_ratio(question, control, candidate, limit.amount.value))
     return verdicts
+
+
+def _undecided(question: _Question, control: Sample, candidate: Sample, why: str) -> MetricVerdict:
+    """Hold where this release cannot come to a verdict: a rule is never passed by being ignored."""
+    rule = question.rule
+    metric, limit = metric_of(rule.metric), rule.limit
+    return MetricVerdict(
+        metric=metric.name,
+        title=metric.title,
+        rule=question.name,
+        action=question.action,
+        need="prove",
+        verdict="hold",
+        estimate=None,
+        interval=None,
+        limit=limit.amount.value if limit is not None else 0.0,
+        unit="relative" if limit is not None and limit.amount.unit == "%" and limit.form != "above" else metric.unit,
+        n_candidate=candidate.n,
+        n_control=control.n,
+        reason=f"{why}: waive the rule, or accept the risk",
+    )
 
 
 def _questions(migration: Migration, plan: Plan, stage: Stage) -> list[_Question]:
@@ -169,7 +198,7 @@ def _answer(
         estimate=estimate,
         interval=interval,
         limit=limit,
-        unit="relative" if question.rule.increase is not None else metric.unit,
+        unit="relative" if question.rule.limit is not None and question.rule.limit.form != "above" else metric.unit,
         n_candidate=candidate.n,
         n_control=control.n,
         reason=reason,

@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["rate", "mean", "quantile", "score"]
+from llmmigrate.units import AmountUnit
+
+Kind = Literal["rate", "mean", "quantile", "score", "business", "any"]
+Form = Literal["above", "below", "increase", "decrease", "drop", "change"]
+FORMS: tuple[Form, ...] = ("above", "below", "increase", "decrease", "drop", "change")
+
+_BY_KIND: dict[Kind, dict[Form, tuple[AmountUnit, ...]]] = {
+    "rate": {"above": ("%",), "increase": ("pp",), "decrease": ("pp",), "drop": ("pp",), "change": ("pp",)},
+    "score": {"below": ("%",), "increase": ("pp",), "decrease": ("pp",), "drop": ("pp",), "change": ("pp",)},
+    "mean": {"increase": ("%",), "decrease": ("%",), "change": ("%",)},
+    "quantile": {"above": ("s",), "increase": ("s", "%"), "decrease": ("s", "%")},
+    "business": {
+        "above": ("%",),
+        "below": ("%",),
+        "increase": ("%", "pp"),
+        "decrease": ("%", "pp"),
+        "drop": ("%", "pp"),
+        "change": ("%", "pp"),
+    },
+    "any": {},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; `forms` are the rule keywords that fit it, `measured` says that this version can decide it."""
+    """One metric. `forms` are the keywords of rules that fit it, with the units that each takes.
+
+    `decided` are the forms on which this release comes to a verdict; a rule of another form holds its gates.
+    """
 
     name: str
     title: str
     kind: Kind
     unit: str
-    forms: frozenset[str]
-    measured: bool
+    forms: Mapping[Form, tuple[AmountUnit, ...]]
+    decided: frozenset[Form] = frozenset()
+
+
+def _metric(name: str, title: str, kind: Kind, unit: str, *decided: Form) -> Metric:
+    forms = dict(_BY_KIND[kind])
+    if unit == "USD":
+        forms["above"] = ("$",)
+    return Metric(name, title, kind, unit, forms, frozenset(decided))
 
 
 _METRICS = (
-    Metric("error_rate", "error rate", "rate", "share", frozenset({"above"}), measured=True),
-    Metric("tokens_per_request", "tokens / request", "mean", "tokens", frozenset({"increase"}), measured=True),
-    Metric("latency_p99", "latency p99", "quantile", "s", frozenset(), measured=False),
-    Metric("quality", "quality", "score", "points", frozenset(), measured=False),
-    Metric("tool_call_accuracy", "tool-call accuracy", "rate", "share", frozenset(), measured=False),
-    Metric("cost_per_request", "cost / request", "mean", "USD", frozenset(), measured=False),
+    _metric("error_rate", "error rate", "rate", "share", "above"),
+    _metric("tokens_per_request", "tokens / request", "mean", "tokens", "increase"),
+    _metric("cost_per_request", "cost / request", "mean", "USD"),
+    _metric("latency_p50", "latency p50", "quantile", "s"),
+    _metric("latency_p95", "latency p95", "quantile", "s"),
+    _metric("latency_p99", "latency p99", "quantile", "s"),
+    _metric("first_token_p50", "first token p50", "quantile", "s"),
+    _metric("first_token_p95", "first token p95", "quantile", "s"),
+    _metric("first_token_p99", "first token p99", "quantile", "s"),
+    _metric("quality", "quality", "score", "points"),
+    _metric("tool_call_accuracy", "tool-call accuracy", "score", "share"),
+    _metric("schema_validity", "schema validity", "score", "share"),
+    _metric("refusal_rate", "refusals", "rate", "share"),
+    _metric("malformed_rate", "malformed answers", "rate", "share"),
+    _metric("truncated_rate", "cut-off answers", "rate", "share"),
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 
+ANY = Metric("*", "any metric", "any", "", {})
+"""The metric of the rule that pauses on whatever is credibly worse."""
+
 REQUIRED_IN_ROLLBACK = ("error_rate", "latency_p99", "quality", "tool_call_accuracy", "cost_per_request")
 """A document names each of these under `rollback`, with a rule or with a waiver and its reason."""
+
+
+def business(name: str) -> Metric:
+    """Return the metric that a document's own source measures under a name."""
+    return Metric(name, name.replace("_", " "), "business", "share", _BY_KIND["business"])
+
+
+def metric_of(name: str) -> Metric:
+    """Return the metric that a rule names: of the catalogue, the wildcard, or one of a document's own sources."""
+    return ANY if name == "*" else CATALOGUE.get(name) or business(name)

@@ -6,13 +6,27 @@ Importing it takes seconds; the file beside it is read in some 25 ms.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 _FILE = "model_prices_and_context_window_backup.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the cost map knows of a model: tokens, US dollars per token, and its last day; None where it does not."""
+
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_cost: float | None = None
+    output_cost: float | None = None
+    cached_input_cost: float | None = None
+    retires: date | None = None
 
 
 @lru_cache(maxsize=1)
@@ -25,11 +39,42 @@ def _entries() -> dict[str, dict[str, Any]]:
     return data
 
 
-def retirement(model: str) -> date | None:
-    """Return the day a model is retired by its provider, None where that is not known."""
+def source() -> str:
+    """Name the cost map that is read, with its version."""
+    try:
+        return f"LiteLLM {version('litellm')}"
+    except PackageNotFoundError:
+        return "LiteLLM (not installed)"
+
+
+def facts(model: str) -> ModelFacts:
+    """Return what is known of a LiteLLM model string; all None for a model that the map does not have."""
     entries = _entries()
     entry = entries.get(model) or entries.get(model.partition("/")[2]) or {}
     try:
-        return date.fromisoformat(str(entry.get("deprecation_date", "")))
+        retires = date.fromisoformat(str(entry.get("deprecation_date", "")))
     except ValueError:
-        return None
+        retires = None
+    return ModelFacts(
+        max_input_tokens=_tokens(entry, "max_input_tokens"),
+        max_output_tokens=_tokens(entry, "max_output_tokens"),
+        input_cost=_cost(entry, "input_cost_per_token"),
+        output_cost=_cost(entry, "output_cost_per_token"),
+        cached_input_cost=_cost(entry, "cache_read_input_token_cost"),
+        retires=retires,
+    )
+
+
+def retirement(model: str) -> date | None:
+    """Return the day a model is retired by its provider, None where that is not known."""
+    return facts(model).retires
+
+
+def _tokens(entry: dict[str, Any], key: str) -> int | None:
+    value = entry.get(key)
+    return int(value) if isinstance(value, (int, float)) else None
+
+
+def _cost(entry: dict[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    return float(value) if isinstance(value, (int, float)) else None
