@@ -6,13 +6,15 @@ LlmmigrateError                 1   anything below; `hint` is the next command t
 ├── StoreError                  1   the history store
 │   ├── StoreMissing            1   there is none yet, and this command may not create it
 │   ├── StoreUnavailable        1   it does not answer now; another try may succeed
+│   ├── StoreBusy               1   somebody else held it for longer than the lock timeout
 │   ├── SchemaMismatch          1   made by another version of the tool
 │   └── LostRace                1   somebody else changed the route first
 ├── RefusedError                2   the command makes no sense in this state
 ├── DocumentError               6   documents are not fit
 │   ├── DocumentInvalid         6   carries every problem with file, line and column
 │   ├── DocumentEdited          6   changed after it was applied
-│   └── GraphError              6   heads, parents, unbroken chain
+│   └── GraphError              6   heads, parents, unbroken chain of one route
+│       └── MultipleHeads       6   carries the heads
 ├── TargetFailed                1   something outside did not take the routing
     └── ModelError                  1   a call to a model failed; carries the error class
 """
@@ -76,6 +78,10 @@ class StoreMissing(StoreError):
 
 class StoreUnavailable(StoreError):
     code = "store_unavailable"
+
+
+class StoreBusy(StoreError):
+    code = "store_busy"
 
 
 class SchemaMismatch(StoreError):
@@ -147,7 +153,34 @@ class DocumentEdited(DocumentError):
 
 
 class GraphError(DocumentError):
+    """Say what is wrong with the documents of one route; those of others are not concerned."""
+
     code = "graph"
+
+    def __init__(self, message: str, *, hint: str | None = None, route: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.route = route
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "route": self.route}
+
+
+class MultipleHeads(GraphError):
+    """Say that several documents of a route are the last one; `heads` are their revisions, the youngest last."""
+
+    code = "multiple_heads"
+
+    def __init__(self, route: str, heads: Sequence[str], bases: Sequence[str] = ()) -> None:
+        anew = f", and {len(bases)} bases: {', '.join(bases)}" if len(bases) > 1 else ""
+        super().__init__(
+            f"route {route} has {len(heads)} heads: {', '.join(heads)}{anew}",
+            hint=f"let one follow the other: llmmigrate rebase {heads[-1]}",
+            route=route,
+        )
+        self.heads = tuple(heads)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "heads": list(self.heads)}
 
 
 class TargetFailed(LlmmigrateError):

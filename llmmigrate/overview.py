@@ -31,6 +31,7 @@ class RouteOverview:
     last_reason: str | None = None
     profile: str | None = None
     unfit: str | None = None
+    unfit_hint: str | None = None
     watched: bool = False
 
     @property
@@ -41,8 +42,13 @@ class RouteOverview:
     @property
     def healthy(self) -> bool:
         """Whether no person is needed: neither paused, nor rolled back, nor unfit, nor left unwatched."""
-        steady = self.state.status not in ("paused", "rolling_back", "rolled_back")
+        steady = self.state.status not in ("paused", "rolling_back") and not self.rolled_back
         return self.unfit is None and steady and not self.forsaken
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a rollback was done that no person has acknowledged."""
+        return self.state.status == "rolled_back" and not self.state.acknowledged
 
     @property
     def forsaken(self) -> bool:
@@ -81,6 +87,7 @@ class RouteOverview:
             "watched": self.watched,
             "unattended": self.state.unattended,
             "accepted": list(self.state.accepted),
+            "acknowledged": self.state.acknowledged,
             "head_hash": self.state.head_hash,
         }
 
@@ -108,7 +115,7 @@ def worst(routes: list[RouteOverview], *, head: bool) -> ExitCode:
         return ExitCode.UNFIT
     if any(route.state.status == "paused" for route in routes):
         return ExitCode.PAUSED
-    if any(route.state.status in ("rolling_back", "rolled_back") for route in routes):
+    if any(route.state.status == "rolling_back" or route.rolled_back for route in routes):
         return ExitCode.ROLLED_BACK
     if any(route.forsaken for route in routes):
         return ExitCode.ERROR
@@ -118,14 +125,17 @@ def worst(routes: list[RouteOverview], *, head: bool) -> ExitCode:
 
 
 def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool) -> RouteOverview:
-    head = graph.head(state.route)
+    fault = graph.fault(state.route)
+    line = graph.line(state.route) if fault is None else []
+    head = line[-1] if line else None
     routing = json.loads(state.snapshot) if state.snapshot is not None else None
     document = graph.get(state.revision) if state.revision is not None else head
+    first_model = line[0].value("current", "model") if line else None
     seen = _seen(store, state)
     return RouteOverview(
         state=state,
-        head=head.migration.revision if head is not None else None,
-        control=routing["control"]["model"] if routing is not None else _first_model(graph, state.route),
+        head=head.revision if head is not None else None,
+        control=routing["control"]["model"] if routing is not None else first_model,
         candidate=routing["candidate"]["model"] if routing is not None and routing["candidate"] else None,
         share=float(routing["steps"][-1][1]) if routing is not None and routing["steps"] else 0.0,
         verdict=seen["answer"] if seen is not None else None,
@@ -133,8 +143,9 @@ def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool)
         waiting_for=seen["waiting_for"] if seen is not None else [],
         metrics=seen["metrics"] if seen is not None else [],
         last_reason=_last_reason(store, state),
-        profile=document.migration.profile if document is not None else None,
-        unfit=_unfit(state, document, graph),
+        profile=document.value("profile", default="standard") if document is not None else None,
+        unfit=fault.message if fault is not None else _unfit(state, document, graph),
+        unfit_hint=fault.hint if fault is not None else None,
         watched=watched,
     )
 
@@ -145,11 +156,6 @@ def _seen(store: Store | None, state: RouteState) -> dict[str, Any] | None:
         return store.telemetry.verdict(state.route, state.generation) if store is not None and state.active else None
     except StoreError:
         return None
-
-
-def _first_model(graph: Graph, route: str) -> str | None:
-    line = graph.line(route)
-    return line[0].migration.current.model if line else None
 
 
 def _last_reason(store: Store | None, state: RouteState) -> str | None:

@@ -58,7 +58,7 @@ class Controller:
     """Look after all routes of a store.
 
     `load` reads the documents anew each round: where they are not fit, routes no longer advance, but triggers of
-    attempts under way still fire, on the documents as they were applied.
+    attempts under way still fire, on the documents as they were applied. A fault of one route is no matter to others.
     """
 
     def __init__(
@@ -137,8 +137,9 @@ class Controller:
     def _round(
         self, route: str, state: RouteState | None, graph: Graph | None, unfit: DocumentError | None
     ) -> RouteRound:
+        unfit = unfit or (graph.fault(route) if graph is not None else None)
         try:
-            head = graph.head(route) if graph is not None else None
+            head = graph.head(route) if graph is not None and unfit is None else None
             if graph is not None and head is not None:
                 result = upgrade(
                     self._store,
