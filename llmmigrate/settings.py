@@ -12,16 +12,17 @@ from typing import Any
 from llmmigrate.exceptions import SettingsError
 
 CONFIG_NAME = "llmmigrate.toml"
-_TEXTS = {"migrations", "templates", "database_url", "flagd"}
-_KEYS = {*_TEXTS, "groups", "trust_as"}
+_TEXTS = {"migrations", "templates", "template", "database_url", "flagd"}
+_KEYS = {*_TEXTS, "groups", "trust_as", "environments"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Resolved configuration; paths are absolute, `database_url` is ready for SQLAlchemy.
 
-    `groups` names the people of each group of approvers; `trust_as` lets a name given with `--as` stand for a person.
-    `flagd` is a flag file that follows the routing.
+    `template` is what `new` takes where none is named. `groups` names the people of each group; `trust_as`
+    lets a name given with `--as` stand for a person. `flagd` is a flag file that follows the routing. `environments`
+    are the URLs of other stores by name, as they are written; `environment` is the one whose settings are in force.
     """
 
     root: Path
@@ -32,11 +33,19 @@ class Settings:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     trust_as: bool = False
     flagd: Path | None = None
+    template: str = "generic"
+    environments: dict[str, str] = field(default_factory=dict)
+    environment: str | None = None
 
     @property
     def versions(self) -> Path:
         """The folder of the migration documents."""
         return self.migrations / "versions"
+
+    @property
+    def heads(self) -> Path:
+        """The folder of the head files, one a route."""
+        return self.migrations / "heads"
 
     def groups_of(self, person: str) -> list[str]:
         """Return the groups that a person belongs to, sorted."""
@@ -49,12 +58,14 @@ def load(
     database_url: str | None = None,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    section: str | None = None,
 ) -> Settings:
     """Find and read the configuration; reads files and the environment, writes nothing.
 
     The file is `config`, else `LLMMIGRATE_CONFIG`, else the nearest one at or above `cwd`; without any, defaults hold
     beside `cwd`. The store is `database_url`, else `LLMMIGRATE_DATABASE_URL`, else the file's, else
-    `sqlite:///llmmigrate.db` beside the file. Raises SettingsError.
+    `sqlite:///llmmigrate.db` beside the file. `section` names one of the file's `environments`, whose settings replace
+    the others. Raises SettingsError.
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
@@ -63,6 +74,12 @@ def load(
         raise SettingsError(f"no configuration at {named}", hint="llmmigrate init")
     file = named.absolute() if named is not None else _nearest(cwd.absolute())
     table = _table(file) if file is not None else {}
+    environments = table.get("environments", {})
+    if section is not None:
+        if section not in environments:
+            known = ", ".join(sorted(environments)) or "none"
+            raise SettingsError(f"there is no environment {section!r}; the configuration has {known}")
+        table |= environments[section]
     root = file.parent if file is not None else cwd.absolute()
     url = database_url or environ.get("LLMMIGRATE_DATABASE_URL") or table.get("database_url")
     return Settings(
@@ -74,6 +91,9 @@ def load(
         groups={group: tuple(people) for group, people in table.get("groups", {}).items()},
         trust_as=table.get("trust_as", False),
         flagd=root / table["flagd"] if "flagd" in table else None,
+        template=table.get("template", "generic"),
+        environments={name: str(own["database_url"]) for name, own in environments.items() if "database_url" in own},
+        environment=section,
     )
 
 
@@ -97,6 +117,18 @@ def _parse(file: Path) -> dict[str, Any]:
 def _table(file: Path) -> dict[str, Any]:
     data = _parse(file)
     table = data.get("tool", {}).get("llmmigrate", {}) if file.name == "pyproject.toml" else data
+    _check(file, table)
+    environments = table.get("environments", {})
+    if not isinstance(environments, dict) or not all(isinstance(own, dict) for own in environments.values()):
+        raise SettingsError(f"{file}: environments must be a table of tables, such as [environments.staging]")
+    for name, own in environments.items():
+        if "environments" in own:
+            raise SettingsError(f"{file}: environment {name} cannot have environments of its own")
+        _check(file, own)
+    return dict(table)
+
+
+def _check(file: Path, table: Mapping[str, Any]) -> None:
     for key, value in table.items():
         if key not in _KEYS:
             raise SettingsError(f"{file}: unknown key {key!r}; known are {', '.join(sorted(_KEYS))}")
@@ -106,7 +138,6 @@ def _table(file: Path) -> dict[str, Any]:
             raise SettingsError(f"{file}: trust_as must be true or false")
         if key == "groups" and not _is_groups(value):
             raise SettingsError(f'{file}: groups must be a table of lists, such as ml-leads = ["maria@example.com"]')
-    return dict(table)
 
 
 def _is_groups(value: object) -> bool:

@@ -117,7 +117,8 @@ def _running(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> Trans
         if verdict.verdict == "fail" and verdict.metric not in state.accepted:
             return Transition("paused", "paused", stage.name, _because(verdict), reroute=False)
     following = plan.after(stage.name)
-    reasons = _missing(plan, stage, state, facts)
+    reasons = [Reason("evidence", f"{words}: waive it, or wait for one that does") for words in stage.unsupported]
+    reasons += _missing(plan, stage, state, facts)
     if following is not None:
         reasons += _not_allowed(following, state, facts)
     if facts.blocked is not None:
@@ -149,6 +150,8 @@ def _missing(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> list[
     """List all that keeps a gate shut; empty means that it passes."""
     if stage.waived is not None:
         return []
+    if not stage.serves_candidate:
+        return [Reason("evidence", "the regression suite has not been run")]
     stale = _stale(facts)
     early = _too_early(stage, facts, fresh=not stale)
     unproved = _unproved(state, facts, plan.min_samples)

@@ -13,7 +13,7 @@ from llmmigrate.units import format_duration
 
 def start(plan: Plan, reason: str) -> Transition:
     """Begin an attempt."""
-    fresh = {"accepted": (), "extended_s": 0.0, "unattended": False}
+    fresh = {"accepted": (), "extended_s": 0.0, "unattended": False, "acknowledged": False}
     return Transition("started", "running", plan.stages[0].name, reason, reroute=True, changes=fresh)
 
 
@@ -31,7 +31,7 @@ def undo(state: RouteState, onto: str | None, reason: str) -> Transition:
             f"route {state.route} has an attempt under way ({state.status})",
             hint=f'llmmigrate downgrade {state.route} --reason "…"',
         )
-    changes = {"completed_revision": onto}
+    changes = {"completed_revision": onto, "acknowledged": False}
     return Transition("rolling_back", "rolling_back", state.phase, reason, reroute=True, changes=changes)
 
 
@@ -89,6 +89,14 @@ def approve(state: RouteState, stage: str, groups: list[str], comment: str) -> T
     under_way(state)
     why = f"{stage} for {', '.join(groups)}" + (f": {comment}" if comment else "")
     return Transition("approved", state.status, state.phase, why, reroute=False)
+
+
+def acknowledge(state: RouteState, reason: str) -> Transition:
+    """Note that a person has seen a rollback: the route counts as healthy until its next attempt."""
+    if state.status != "rolled_back":
+        raise RefusedError(f"route {state.route} is not rolled back ({state.status})", hint="llmmigrate status")
+    changes = {"acknowledged": True}
+    return Transition("acknowledged", state.status, state.phase, reason, reroute=False, changes=changes)
 
 
 def repair(state: RouteState, document: str, document_hash: str, reason: str) -> Transition:

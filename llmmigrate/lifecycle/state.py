@@ -19,6 +19,7 @@ class RouteState:
     stands on. `document` is the text that the attempt was started with, and `document_hash` its content hash.
     `snapshot` is the routing in force, as text for routers. `accepted` metrics hold and pause this attempt no more,
     `extended_s` lengthens the longest hold of its present stage, `unattended` lets it serve users without a controller.
+    `acknowledged` says that a person has seen its rollback.
     """
 
     route: str
@@ -37,6 +38,7 @@ class RouteState:
     accepted: tuple[str, ...] = ()
     extended_s: float = 0.0
     unattended: bool = False
+    acknowledged: bool = False
 
     @property
     def active(self) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmmigrate.clock import from_text, to_text
-from llmmigrate.document import Endpoint, Migration
 from llmmigrate.routing.assignment import Ramp
 from llmmigrate.stages import Stage
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Endpoint, Migration
 
 
 @dataclass(frozen=True, slots=True)

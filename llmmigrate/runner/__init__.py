@@ -3,7 +3,7 @@
 from llmmigrate.runner.controller import Controller, RouteRound, guard
 from llmmigrate.runner.rollback import DowngradeResult, downgrade, undo
 from llmmigrate.runner.tick import TickResult, tick
-from llmmigrate.runner.upgrade import UpgradeResult, reached, upgrade
+from llmmigrate.runner.upgrade import UpgradeResult, preview, reached, upgrade
 
 __all__ = [
     "Controller",
@@ -13,6 +13,7 @@ __all__ = [
     "UpgradeResult",
     "downgrade",
     "guard",
+    "preview",
     "reached",
     "tick",
     "undo",

@@ -30,6 +30,11 @@ def resume(store: Store, route: str, *, actor: str, reason: str) -> RouteState:
     return _ask(store, route, lambda state: requests.resume(state, reason), actor=actor)
 
 
+def acknowledge(store: Store, route: str, *, actor: str, reason: str) -> RouteState:
+    """Note that a person has seen a rollback; raises RefusedError where there is none."""
+    return _ask(store, route, lambda state: requests.acknowledge(state, reason), actor=actor)
+
+
 def extend(store: Store, route: str, seconds: float, *, actor: str, reason: str) -> RouteState:
     """Lengthen the longest hold of the present stage."""
     return _ask(store, route, lambda state: requests.extend(state, seconds, reason), actor=actor)

@@ -163,9 +163,24 @@ def gather(
     blocked: str | None = None,
 ) -> Facts:
     """Fold what has arrived and collect all that a decision on an attempt needs, in one telemetry transaction."""
+    store.telemetry.fold(connection)
+    return collect(store, connection, state, document, plan, consent, now=now, blocked=blocked)
+
+
+def collect(
+    store: Store,
+    connection: Connection,
+    state: RouteState,
+    document: Document,
+    plan: Plan,
+    consent: Consent,
+    *,
+    now: datetime,
+    blocked: str | None = None,
+) -> Facts:
+    """Collect all that a decision on an attempt needs from what has been folded; only reads."""
     assert state.phase is not None
     stage = plan.stage(state.phase)
-    store.telemetry.fold(connection)
     cells = store.telemetry.cells(connection, state.route, state.generation)
     coverage = store.telemetry.coverage(connection, state.route, state.generation)
     ages = {arm: max(0.0, (now - seen.last_at).total_seconds()) for arm, seen in coverage.items()}

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from llmmigrate.exceptions import DocumentEdited, ExitCode, GraphError, LostRace, StoreUnavailable
-from llmmigrate.graph import Graph
-from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait
+from llmmigrate.exceptions import DocumentEdited, ExitCode, LostRace, RefusedError, StoreUnavailable
+from llmmigrate.graph import Graph, no_document
+from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
 from llmmigrate.runner.rollback import CONFIRM_S, confirm
-from llmmigrate.runner.tick import TickResult, begin, reconcile, tick
+from llmmigrate.runner.tick import TickResult, begin, collect, consented, reconcile, tick, unconfirmed
+from llmmigrate.runner.write import applied
+from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
 from llmmigrate.targets import TrafficTarget
 
@@ -56,6 +58,7 @@ def upgrade(
     actor: str,
     retry: str | None = None,
     restart: bool = True,
+    to: str | None = None,
     confirm_s: float = CONFIRM_S,
     targets: Sequence[TrafficTarget] = (),
     on_transition: OnTransition | None = None,
@@ -64,11 +67,11 @@ def upgrade(
     """Move a route towards a revision as far as the evidence allows now.
 
     `retry` is the reason for a new attempt of a revision that was rolled back; without `restart` nothing at all is
-    begun on a route whose last attempt was. Where another process moves the route at the same time, the state is read
-    again and decided again; a store that does not answer is asked again for some seconds. A rollback is waited for, up
-    to `confirm_s` seconds. Raises DocumentEdited where an
-    edited document would have to be started, GraphError where the route stands on a revision that no document has,
-    and StoreError.
+    begun on a route whose last attempt was. `to` names the stage to stop at: its triggers still fire. Where another
+    process moves the route at the same time, the state is read again and decided again; a store that does not answer is
+    asked again for some seconds. A rollback is waited for, up to `confirm_s` seconds. Raises DocumentEdited where an
+    edited document would have to be started, GraphError where the route's line is at fault or it stands on a revision
+    that no document has, RefusedError for a stage that the migration does not have, and StoreError.
     """
     transitions: list[tuple[RouteState, RouteState, Transition]] = []
     races, patience = 0, list(_PATIENCE_S)
@@ -78,8 +81,18 @@ def upgrade(
             edited = edited_document(graph, state)
             if state.status == "rolling_back":
                 confirm(store, state, confirm_s)
+            blocked = _blocked(state, revision, to, edited)
             result = _one_tick(
-                store, graph, state, revision, actor=actor, edited=edited, retry=retry, restart=restart, targets=targets
+                store,
+                graph,
+                state,
+                revision,
+                actor=actor,
+                edited=edited,
+                blocked=blocked,
+                retry=retry,
+                restart=restart,
+                targets=targets,
             )
         except LostRace:
             races += 1
@@ -92,11 +105,58 @@ def upgrade(
             sleep(patience.pop(0))
             continue
         if result.transition is None:
-            return UpgradeResult(result, transitions, edited, reached(graph, result.state, revision))
+            there = reached(graph, result.state, revision) or (to is not None and _is_at(result.state, revision, to))
+            return UpgradeResult(result, transitions, edited, there)
         retry = None
         transitions.append((state, result.state, result.transition))
         if on_transition is not None:
             on_transition(state, result.state, result.transition)
+
+
+def _is_at(state: RouteState, revision: str, stage: str) -> bool:
+    """Tell whether an attempt runs at a stage or a later one; raises RefusedError for a stage that it does not have."""
+    if state.revision != revision or state.status != "running" or state.phase is None:
+        return False
+    plan = plan_of(applied(state).migration)
+    names = [one.name for one in plan.stages]
+    if stage not in names:
+        raise RefusedError(f"this migration has no stage {stage!r}; it has {', '.join(names)}")
+    return names.index(state.phase) >= names.index(stage)
+
+
+def _blocked(state: RouteState, revision: str, to: str | None, edited: DocumentEdited | None) -> str | None:
+    """Say why an attempt may not advance, though it may be rolled back."""
+    if edited is not None:
+        return edited.message
+    return f"told to stop at {to}" if to is not None and _is_at(state, revision, to) else None
+
+
+def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition | Wait:
+    """Return what an upgrade would do next on what has been folded so far; nothing is written.
+
+    Raises StoreError, and GraphError where the route stands on a revision that no document has.
+    """
+    state = store.route(route)
+    if reached(graph, state, revision):
+        return Wait("pass")
+    if state.status == "rolling_back":
+        return finish_rollback(state, [f"router {run_id}" for run_id in unconfirmed(store, state)])
+    if state.status == "rolled_back":
+        return Wait("fail", (Reason("trigger", "this attempt was rolled back, for good: --retry begins another"),))
+    if not state.active:
+        document = graph.after(route, state.completed_revision)
+        if document is None:
+            raise no_document(route, state.completed_revision or "base")
+        return requests.start(plan_of(document.migration), f"{document.migration.revision} would be applied")
+    edited = edited_document(graph, state)
+    own = applied(state)
+    plan = plan_of(own.migration)
+    consent = consented(store, state, plan)
+    with store.telemetry.reading() as connection:
+        facts = collect(
+            store, connection, state, own, plan, consent, now=store.now(), blocked=edited.message if edited else None
+        )
+    return next_step(plan, state, facts)
 
 
 def reached(graph: Graph, state: RouteState, revision: str) -> bool:
@@ -127,6 +187,7 @@ def _one_tick(
     *,
     actor: str,
     edited: DocumentEdited | None,
+    blocked: str | None,
     retry: str | None,
     restart: bool,
     targets: Sequence[TrafficTarget],
@@ -138,13 +199,11 @@ def _one_tick(
             store.telemetry.fold(connection)
         return TickResult(state, wait=Wait("pass"))
     if state.active:
-        return tick(store, state, actor=actor, blocked=edited.message if edited else None, targets=targets)
+        return tick(store, state, actor=actor, blocked=blocked, targets=targets)
     document = graph.after(state.route, state.completed_revision)
     if document is None:
-        raise GraphError(
-            f"route {state.route} stands on {state.completed_revision}, which no document describes",
-            hint="restore the missing document",
-        )
+        assert state.completed_revision is not None
+        raise no_document(state.route, state.completed_revision)
     again = state.status == "rolled_back" and document.migration.revision == state.revision
     if (again and retry is None) or (state.status == "rolled_back" and not restart):
         return TickResult(state, wait=Wait("fail", (Reason("trigger", "this attempt was rolled back, for good"),)))

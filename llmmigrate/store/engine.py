@@ -12,10 +12,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from llmmigrate.exceptions import StoreError, StoreUnavailable
+from llmmigrate.exceptions import StoreBusy, StoreError, StoreUnavailable
 
 BUSY_S = 30.0
-"""How long a SQLite writer waits for another before it gives up."""
+"""How long a writer waits for a lock that another holds before it gives up."""
+
+_BUSY = ("database is locked", "lock timeout", "lock_timeout")
+"""Words of SQLite and PostgreSQL for a lock that was waited for in vain."""
 
 
 def parse_url(text: str) -> URL:
@@ -37,6 +40,11 @@ def parse_url(text: str) -> URL:
 def store_error(error: DBAPIError, doing: str) -> StoreError:
     """Return our error for a driver's: one line, and whether another try may succeed."""
     text = str(error.orig).strip().splitlines()[0] if error.orig is not None else type(error).__name__
+    if any(words in text for words in _BUSY):
+        return StoreBusy(
+            f"the store cannot be {doing}: another process holds it ({text})",
+            hint="the same again, or a longer --lock-timeout",
+        )
     kind = StoreUnavailable if isinstance(error, (OperationalError, InterfaceError)) else StoreError
     return kind(f"the store cannot be {doing}: {text}", hint="is the database running, and --db right?")
 
@@ -54,20 +62,23 @@ def telemetry_url(url: URL) -> URL:
     return url.set(database=str(file.with_name(f"{file.stem}.telemetry{file.suffix}")))
 
 
-def connect(url: URL, *, durable: bool, create: bool) -> Engine:
+def connect(url: URL, *, durable: bool, create: bool, busy_s: float = BUSY_S) -> Engine:
     """Make an engine; `durable` syncs every commit to disk on SQLite (telemetry does not need that).
+
+    A lock that another holds is waited for `busy_s` seconds.
 
     `create` lets SQLite make the file and switch it to write-ahead logging; without it a file that is not there is an
     error, and stays so.
     """
     try:
         if sqlite_file(url) is None:
-            return create_engine(url, pool_pre_ping=True)
+            options = {"options": f"-c lock_timeout={round(busy_s * 1000)}"}
+            return create_engine(url, pool_pre_ping=True, connect_args=options)
         address = f"file:{quote(str(sqlite_file(url)))}?mode={'rwc' if create else 'rw'}"
         engine = create_engine(
             "sqlite://",
             poolclass=QueuePool,
-            creator=lambda: sqlite3.connect(address, uri=True, timeout=BUSY_S, check_same_thread=False),
+            creator=lambda: sqlite3.connect(address, uri=True, timeout=busy_s, check_same_thread=False),
         )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(

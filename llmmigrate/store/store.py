@@ -19,7 +19,7 @@ from llmmigrate.exceptions import LostRace, SchemaMismatch, StoreError, StoreMis
 from llmmigrate.lifecycle.state import RouteState
 from llmmigrate.store import schema, tables
 from llmmigrate.store.chain import first_fault, row_hash
-from llmmigrate.store.engine import connect, parse_url, sqlite_file, store_error, telemetry_url
+from llmmigrate.store.engine import BUSY_S, connect, parse_url, sqlite_file, store_error, telemetry_url
 from llmmigrate.store.telemetry import Telemetry
 
 _SCHEMA_LOCK = 0x6C6D00
@@ -62,13 +62,14 @@ class Store:
         self._clock = clock
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock | None = None, create: bool = False) -> Store:
+    def open(cls, url: str, *, clock: Clock | None = None, create: bool = False, busy_s: float = BUSY_S) -> Store:
         """Open a store; with `create`, make its schema where there is none.
 
-        `clock` replaces the database's clock, for simulations. Raises StoreMissing without `create`, SchemaMismatch,
+        `clock` replaces the database's clock, for simulations; a lock that another holds is waited for `busy_s`
+        seconds, then StoreBusy is raised. Raises StoreMissing without `create`, SchemaMismatch,
         StoreError.
         """
-        store = cls._connect(url, clock=clock, create=create)
+        store = cls._connect(url, clock=clock, create=create, busy_s=busy_s)
         with store.schema_sides() as sides:
             for connection, side in sides(writes=create):
                 if schema.verify(connection, side):
@@ -137,14 +138,18 @@ class Store:
         return found
 
     @classmethod
-    def _connect(cls, url: str, *, clock: Clock | None, create: bool, mend: bool = False) -> Store:
+    def _connect(
+        cls, url: str, *, clock: Clock | None, create: bool, mend: bool = False, busy_s: float = BUSY_S
+    ) -> Store:
         parsed = parse_url(url)
         file = sqlite_file(parsed)
         if file is not None and not file.exists() and not create:
             raise _missing(url)
         second = telemetry_url(parsed)
-        control = connect(parsed, durable=True, create=create)
-        engine = control if second == parsed else connect(second, durable=False, create=create or mend)
+        control = connect(parsed, durable=True, create=create, busy_s=busy_s)
+        if second == parsed:
+            return cls(control, Telemetry(control), clock)
+        engine = connect(second, durable=False, create=create or mend, busy_s=busy_s)
         return cls(control, Telemetry(engine), clock)
 
     @contextmanager
@@ -245,6 +250,12 @@ class Store:
         for row in rows:
             del row["_order"]
         return rows
+
+    def applied_hashes(self) -> frozenset[str]:
+        """Return the content hashes of all documents that were ever applied."""
+        column = tables.history.c.document_hash
+        with self._reading() as connection:
+            return frozenset(connection.execute(select(column).where(column.is_not(None)).distinct()).scalars())
 
     def verify(self, route: str | None = None) -> list[str]:
         """Check the chain of every route's history; return what is wrong, the first fault of each route.

@@ -31,6 +31,7 @@ route = Table(
     Column("accepted", Text, nullable=False),
     Column("extended_s", Float, nullable=False),
     Column("unattended", Boolean, nullable=False),
+    Column("acknowledged", Boolean, nullable=False),
 )
 
 history = Table(

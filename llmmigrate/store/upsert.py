@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.base import Executable
 
 
@@ -15,11 +16,12 @@ def upsert(dialect: str, table: Table, added: tuple[str, ...] = ()) -> Executabl
 
     Its parameters are the columns by name; it runs for one row or for many.
     """
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    make: Any = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one is slow to load, and not needed
     statement = make(table)
     keys = [column.name for column in table.primary_key]
     others = [column.name for column in table.columns if column.name not in keys]
     values = {
         name: table.c[name] + statement.excluded[name] if name in added else statement.excluded[name] for name in others
     }
-    return statement.on_conflict_do_update(index_elements=keys, set_=values)
+    made: Executable = statement.on_conflict_do_update(index_elements=keys, set_=values)
+    return made

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("accepted", sa.Text, nullable=False),
         sa.Column("extended_s", sa.Float, nullable=False),
         sa.Column("unattended", sa.Boolean, nullable=False),
+        sa.Column("acknowledged", sa.Boolean, nullable=False),
     )
     op.create_table(
         "llmmigrate_approval",

@@ -1,0 +1,322 @@
+"""The static check: documents, their line, their owners, their deadlines, and what was applied of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from llmmigrate.document import Document, load_file
+from llmmigrate.exceptions import DocumentInvalid, GraphError, Problem
+from llmmigrate.graph import Graph
+from llmmigrate.head_files import head_file_faults
+from llmmigrate.lifecycle import RouteState
+from llmmigrate.preflight.deadlines import Timetable, line_timetables, retires
+from llmmigrate.preflight.finding import RULES, Finding
+from llmmigrate.preflight.merged import changed_since
+from llmmigrate.settings import Settings
+from llmmigrate.support import unsupported
+
+DocumentPath = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """All findings of a check, the documents that were checked, and the timetables of what is still to come."""
+
+    findings: list[Finding] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    timetables: dict[str, Timetable] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+
+def check(
+    settings: Settings,
+    *,
+    now: datetime,
+    states: Mapping[str, RouteState] | None = None,
+    applied: Collection[str] | None = None,
+    only: Collection[str] = (),
+    per_second: float | None = None,
+    git_base: str | None = None,
+) -> Report:
+    """Check every document of a project, or those of the revisions in `only`.
+
+    `states` are the routes of a history store and `applied` the revisions in its history, None without one: with them
+    an edited document that was applied is found, and what is completed is not held against deadlines. `per_second` is
+    the traffic that timetables reckon with. Reads files, and git where `git_base` is given; writes nothing. Raises
+    SettingsError for a `git_base` that git does not know.
+    """
+    report = Report()
+    for file in sorted(file for ending in ("*.yaml", "*.yml") for file in settings.versions.glob(ending)):
+        try:
+            report.documents.append(load_file(file))
+        except DocumentInvalid as error:
+            report.findings += [_invalid(settings, problem) for problem in error.problems]
+    graph = Graph(report.documents)
+    places = _Places(settings, graph)
+    report.findings += [places.fault(fault, "GRA-01") for fault in graph.faults]
+    report.findings += [places.fault(fault, "GRA-02") for fault in head_file_faults(graph, settings.heads)]
+    for document in report.documents:
+        report.findings += _document(settings, places, document)
+    for route in graph.routes:
+        report.findings += _route(report, places, graph, route, (states or {}).get(route), now, per_second)
+    if git_base is not None:
+        report.findings += _merged(settings, places, report.documents, applied, git_base)
+    if only:
+        report.findings = [one for one in report.findings if one.revision in only or one.revision is None]
+        report.documents = [one for one in report.documents if one.migration.revision in only]
+    report.findings.sort(key=lambda one: (one.file, one.severity != "error", one.line, one.column))
+    return report
+
+
+def check_document(settings: Settings, graph: Graph, document: Document, *, now: datetime) -> list[Finding]:
+    """Check one document by itself and against the calendar, as if its line began with it now."""
+    places = _Places(settings, graph)
+    [(_, table)] = line_timetables([document], now=now)
+    return [*_document(settings, places, document), *_deadlines(places, document, table, now)]
+
+
+class _Places:
+    """Puts findings at their place."""
+
+    def __init__(self, settings: Settings, graph: Graph) -> None:
+        self._settings = settings
+        self._graph = graph
+
+    def file(self, name: str) -> str:
+        return _relative(self._settings, self._settings.versions / name)
+
+    def at(self, document: Document, path: DocumentPath, rule: str, message: str) -> Finding:
+        """Place a finding at a path of a document."""
+        problem = document.problem(path, message)
+        return Finding(
+            rule=rule,
+            severity=RULES[rule].severity,
+            message=message,
+            file=self.file(document.name),
+            line=problem.line,
+            column=problem.column,
+            path=problem.path,
+            route=document.migration.route,
+            revision=document.migration.revision,
+            hint=RULES[rule].instead,
+        )
+
+    def fault(self, fault: GraphError, rule: str) -> Finding:
+        """Place a fault of the line of documents at the first document that it names."""
+        own = [document for document in self._graph.documents if document.migration.route == fault.route]
+        named = [document for document in own if document.name in fault.message]
+        document = next(iter(named or own), None)
+        return Finding(
+            rule=rule,
+            severity="error",
+            message=fault.message,
+            file=self.file(document.name)
+            if document is not None
+            else _relative(self._settings, self._settings.versions),
+            route=fault.route,
+            hint=fault.hint or RULES[rule].instead,
+        )
+
+
+def _relative(settings: Settings, file: Path) -> str:
+    return file.relative_to(settings.root).as_posix() if file.is_relative_to(settings.root) else str(file)
+
+
+def _invalid(settings: Settings, problem: Problem) -> Finding:
+    return Finding(
+        rule="DOC-01",
+        severity="error",
+        message=problem.message,
+        file=_relative(settings, settings.versions / problem.file),
+        line=problem.line,
+        column=problem.column,
+        path=problem.path,
+    )
+
+
+def _document(settings: Settings, places: _Places, document: Document) -> Iterator[Finding]:
+    """Yield what one document says of itself, by reading it alone."""
+    migration = document.migration
+    for path, name in _named_files(document):
+        if not (settings.root / name).is_file():
+            yield places.at(document, path, "DOC-02", f"there is no file {name}")
+    if not migration.owners.rollback:
+        yield places.at(document, ("owners",), "OWN-01", "owners.rollback names nobody")
+    for stage, groups in migration.owners.approvers.items():
+        missing = [group for group in groups if not settings.groups.get(group)]
+        if missing:
+            words = f"{', '.join(missing)} must approve {stage}, and the configuration has no such group"
+            yield places.at(document, ("owners", "approvers", stage), "OWN-02", words)
+    waived = list(_waivers(document))
+    if waived:
+        path = waived[0][0]
+        yield places.at(document, path, "WVD-01", f"waived: {', '.join(what for _, what in waived)}")
+    for lack in unsupported(migration):
+        words = lack.words if lack.holds is None else f"{lack.words}: {lack.holds} cannot be left"
+        yield places.at(document, lack.path, "SUP-01", words)
+    if migration.profile == "demo":
+        yield places.at(document, ("profile",), "DEMO-01", RULES["DEMO-01"].title)
+    yield from _judge(places, document)
+
+
+def _judge(places: _Places, document: Document) -> Iterator[Finding]:
+    migration = document.migration
+    judge = migration.monitoring.judge
+    for side in ("current", "target"):
+        model = getattr(migration, side).model
+        if judge is not None and family(judge.model) == family(model):
+            words = f"{judge.model} judges {model}, of its own family ({family(model)})"
+            yield places.at(document, ("monitoring", "judge", "model"), "JDG-01", f"{side}: {words}")
+
+
+def _named_files(document: Document) -> Iterator[tuple[DocumentPath, str]]:
+    migration = document.migration
+    if migration.regression.suite is not None:
+        yield ("regression", "suite"), migration.regression.suite
+    for side in ("current", "target"):
+        system = getattr(migration, side).system
+        if system is not None:
+            yield (side, "system"), system
+    if migration.monitoring.judge is not None:
+        yield ("monitoring", "judge", "rubric"), migration.monitoring.judge.rubric
+
+
+def _waivers(document: Document) -> Iterator[tuple[DocumentPath, str]]:
+    migration = document.migration
+    for section in ("regression", "shadow", "observation"):
+        if getattr(migration, section).waived is not None:
+            yield (section, "waived"), section
+    for section in ("rollback", "pause"):
+        for index, rule in enumerate(getattr(migration, section)):
+            if rule.waived is not None:
+                yield (section, index), rule.metric
+
+
+_FAMILIES = {
+    "claude": "Claude",
+    "gpt": "GPT",
+    "chatgpt": "GPT",
+    "o1": "GPT",
+    "o3": "GPT",
+    "o4": "GPT",
+    "gemini": "Gemini",
+    "gemma": "Gemini",
+    "mistral": "Mistral",
+    "mixtral": "Mistral",
+    "ministral": "Mistral",
+    "magistral": "Mistral",
+    "codestral": "Mistral",
+    "llama": "Llama",
+    "qwen": "Qwen",
+    "deepseek": "DeepSeek",
+    "command": "Command",
+    "grok": "Grok",
+    "nova": "Nova",
+}
+
+
+def family(model: str) -> str:
+    """Name the family of a model: by a part of its name that is known, else by its provider."""
+    for part in re.split(r"[/.:_-]", model.lower()):
+        for beginning, title in _FAMILIES.items():
+            if part.startswith(beginning):
+                return title
+    return model.partition("/")[0]
+
+
+def _route(
+    report: Report,
+    places: _Places,
+    graph: Graph,
+    route: str,
+    state: RouteState | None,
+    now: datetime,
+    per_second: float | None,
+) -> Iterator[Finding]:
+    """Yield what a route's line of documents says together with time and with what was applied."""
+    try:
+        line = graph.line(route)
+    except GraphError:
+        return
+    active = (state.revision, state.phase) if state is not None and state.active else None
+    for document, table in line_timetables(
+        line,
+        now=now,
+        completed=state.completed_revision if state is not None else None,
+        active=active if active is not None and active[0] and active[1] else None,  # type: ignore[arg-type]
+        per_second=per_second,
+    ):
+        report.timetables[document.migration.revision] = table
+        yield from _deadlines(places, document, table, now)
+    yield from _edited(places, graph, state)
+
+
+def _deadlines(places: _Places, document: Document, table: Timetable, now: datetime) -> Iterator[Finding]:
+    for side in ("current", "target"):
+        endpoint = getattr(document.migration, side)
+        day = retires(endpoint)
+        if day is None:
+            words = f"nobody knows when {endpoint.model} retires: write {side}.retires"
+            yield places.at(document, (side, "model"), "DEP-02", words)
+        elif day <= now.date():
+            yield places.at(document, (side, "model"), "DEP-01", f"{endpoint.model} retired on {day}")
+        elif day <= table.ends_at.date():
+            end = f"{table.ends_at:%Y-%m-%d} at the earliest"
+            words = f"{endpoint.model} retires on {day}, before the way back closes: {end}"
+            yield places.at(document, (side, "model"), "DEP-01", words)
+
+
+def _edited(places: _Places, graph: Graph, state: RouteState | None) -> Iterator[Finding]:
+    if state is None or state.revision is None or state.document_hash is None or state.status == "rolled_back":
+        return
+    document = graph.get(state.revision)
+    if document is None:
+        yield Finding(
+            rule="EDT-01",
+            severity="error",
+            message=f"the document of {state.revision}, which is applied to {state.route}, is gone",
+            file=places.file(""),
+            route=state.route,
+            revision=state.revision,
+            hint="restore the file: git log --diff-filter=D -- migrations/versions",
+        )
+    elif document.hash != state.document_hash:
+        words = f"document {state.revision} was edited after it was applied"
+        yield places.at(document, (), "EDT-01", words)
+
+
+def _merged(
+    settings: Settings,
+    places: _Places,
+    documents: Sequence[Document],
+    applied: Collection[str] | None,
+    git_base: str,
+) -> Iterator[Finding]:
+    for changed in changed_since(settings, documents, git_base):
+        if applied is not None and changed.revision not in applied:
+            continue
+        what = "is gone" if changed.now is None else "was edited"
+        message = f"{changed.name}: revision {changed.revision} {what} since {git_base}"
+        if changed.now is not None:
+            yield places.at(changed.now, (), "EDT-02", message)
+        else:
+            yield Finding(
+                rule="EDT-02",
+                severity="error",
+                message=message,
+                file=places.file(changed.name),
+                route=changed.route,
+                revision=changed.revision,
+                hint=RULES["EDT-02"].instead,
+            )
