@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-tick bench-crash bench-store lint types imports check lock wheel clean
+.PHONY: help demo test bench-cli bench-tick bench-crash bench-store lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -38,6 +38,9 @@ imports: $(VENV)/dev.stamp ## the layers of docs/architecture.md
 	@$(BIN)/lint-imports
 
 check: test lint types imports ## all that CI runs
+
+bench-cli: $(VENV)/run.stamp  ## how long commands take, beside Alembic's
+	@$(BIN)/python -m benchmarks.cli
 
 bench-tick: $(VENV)/run.stamp ## what a tick and a decision cost
 	@$(BIN)/python benchmarks/tick.py

@@ -68,7 +68,7 @@ def rollbacks(url: str, graph: Graph, controller: Controller | None) -> list[flo
         times.append(time.perf_counter() - began)
         if controller is not None and number % 8 == 0:
             controller.once()
-        upgrade(store, graph, *graph.resolve(route), actor="bench", retry="again", confirm_s=0)
+        upgrade(store, graph, route, graph.resolve(route).revision, actor="bench", retry="again", confirm_s=0)
     store.close()
     return times
 
@@ -79,7 +79,7 @@ def measure(name: str, url: str, config: settings.Settings) -> None:
     graph = Graph(load_folder(config.versions))
     store = Store.open(url, create=True)
     for route in graph.routes:
-        upgrade(store, graph, *graph.resolve(route), actor="bench", confirm_s=0)
+        upgrade(store, graph, route, graph.resolve(route).revision, actor="bench", confirm_s=0)
     controller = Controller(store, lambda: graph, actor="bench")
     quiet = rollbacks(url, graph, None)
     stop, counted = Event(), Queue()

@@ -40,7 +40,7 @@ def main() -> None:
     )
     graph = Graph(load_folder(config.versions))
     store = Store.open(config.database_url, clock=clock, create=True)
-    upgrade(store, graph, *graph.resolve("r"), actor="bench")
+    upgrade(store, graph, "r", graph.resolve("r").revision, actor="bench")
     with Router(store=store, clock=clock, background=False) as router:
         usage = Usage(100, 200)
         unit = 0

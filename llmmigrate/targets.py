@@ -6,13 +6,12 @@ A target carries the generation, so that a tick can see whether it has followed,
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 from llmmigrate.exceptions import TargetFailed
+from llmmigrate.files import replace_file
 from llmmigrate.routing.assignment import BUCKETS
 from llmmigrate.routing.snapshot import Snapshot
 
@@ -51,13 +50,7 @@ class FlagdFile(TrafficTarget):
         flags[snapshot.route] = _flag(snapshot)
         text = json.dumps({"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags}, indent=2)
         try:
-            handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as out:
-                out.write(text + "\n")
-                out.flush()
-                os.fsync(out.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(self._file)
+            replace_file(self._file, f"{text}\n".encode())
         except OSError as error:
             raise TargetFailed(self.name, str(error)) from error
 

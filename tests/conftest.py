@@ -90,7 +90,7 @@ class World:
 
     def upgrade(self, revision: str | None = None, **options: str) -> UpgradeResult:
         graph = self.graph()
-        _, head = graph.resolve(ROUTE)
+        head = graph.resolve(ROUTE).revision
         if self.watched:
             self.store.telemetry.heartbeat(at=self.store.real_now())
         return upgrade(self.store, graph, ROUTE, revision or head, actor="tests", confirm_s=0, **options)

@@ -48,6 +48,8 @@ class Scene:
 class Stage:
     """Builds scenes in a folder, on SQLite or (with `admin`, the URL of a PostgreSQL server) on PostgreSQL."""
 
+    _databases = count()
+
     def __init__(self, folder: Path, admin: str | None) -> None:
         self._folder = folder
         self._admin = create_engine(make_url(admin), isolation_level="AUTOCOMMIT") if admin else None
@@ -205,7 +207,7 @@ class Stage:
         place.mkdir()
         if self._admin is None:
             return place, None
-        database = f"crash_{os.getpid()}_{next(self._numbers)}"
+        database = f"crash_{os.getpid()}_{next(self._databases)}"
         with self._admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {database}"))
         return place, database
@@ -215,7 +217,7 @@ class Stage:
         shutil.copytree(place, copy)
         if database is None or self._admin is None:
             return copy, None
-        name = f"crash_{os.getpid()}_{next(self._numbers)}"
+        name = f"crash_{os.getpid()}_{next(self._databases)}"
         with self._admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {database}"))
         return copy, name

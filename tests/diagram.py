@@ -56,6 +56,7 @@ def _decisions(plan, state):
         lambda: requests.accept(state, "m", "x"),
         lambda: requests.extend(state, 1, "x"),
         lambda: requests.unattend(state, "x"),
+        lambda: requests.acknowledge(state, "x"),
         lambda: requests.approve(state, "shadow", ["g"], ""),
         lambda: requests.stamp(state, "abcd", "", "", "x"),
         lambda: requests.stamp(state, None, "", "", "x"),

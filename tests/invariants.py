@@ -54,6 +54,7 @@ _FROM = {
     "unattended": {"running", "paused"},
     "approved": {"running", "paused"},
     "repaired": {"pending", "running", "paused", "rolling_back", "rolled_back", "completed"},
+    "acknowledged": {"rolled_back"},
     "stamped": {"pending", "completed", "rolled_back"},
 }
 

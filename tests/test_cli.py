@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_the_first_minutes(run):
     code, out, _ = run(*NEW)
     assert code == 0
     assert "Created migrations/versions/" in out
-    assert "Next: edit it, then llmmigrate upgrade" in out
+    assert "Next: edit it, then llmmigrate check" in out
     code, out, _ = run("status")
     assert (code, "pending" in out) == (0, True)
     assert not list(run.folder.glob("*.db"))
@@ -147,6 +148,18 @@ def test_a_broken_document_is_unfit_with_its_place(project):
         (("upgrade", "--retry"), 2, "recorded with its reason"),
         (("frobnicate",), 2, "No such command"),
         (("upgrade", "--frob"), 2, "No such option"),
+        (("upgrade", "base"), 2, "nothing to upgrade to"),
+        (("upgrade", "-1"), 2, "-1 leads down"),
+        (("upgrade", "+2"), 1, "'+2' leads past the head of route support, 1 step above base"),
+        (("upgrade", "support@+2"), 1, "leads past the head"),
+        (("upgrade", "abc"), 1, "4 characters of a revision are the least"),
+        (("stamp", ROUTE), 2, "say where the route stands"),
+        (("stamp", ROUTE, "+2"), 1, "leads past the head"),
+        (("stamp", ROUTE, "other@head"), 2, "say where the route stands"),
+        (("heads", "nowhere"), 1, "no route 'nowhere'"),
+        (("current", "nowhere"), 1, "no route 'nowhere'"),
+        (("rebase", "nowhere"), 1, "no route or revision 'nowhere'"),
+        (("rebase", "--frob", "abcd"), 2, "No such option"),
         (("--db", "nonsense", "upgrade"), 1, "database URL cannot be read"),
         (("--db", "env:LLMMIGRATE_NOT_SET", "upgrade"), 1, "LLMMIGRATE_NOT_SET is not set"),
         (("-c", "none.toml", "status"), 1, "no configuration at none.toml"),
@@ -212,10 +225,10 @@ def test_looking_loads_neither_statistics_nor_litellm(world):
     downgrade(world.store, ROUTE, actor="t", reason="x")
     script = (
         "import sys; from llmmigrate.cli.main import app\n"
-        "for command in (['status'], ['history'], ['--help']):\n"
+        "for command in (['status'], ['history'], ['current'], ['heads'], ['--help']):\n"
         "    try: app(['-c', sys.argv[1], *command])\n"
         "    except SystemExit: pass\n"
-        "print([m for m in ('numpy', 'scipy', 'litellm') if m in sys.modules])"
+        "print([m for m in ('numpy', 'scipy', 'litellm', 'alembic') if m in sys.modules])"
     )
     config = str(world.folder / "llmmigrate.toml")
     done = subprocess.run([sys.executable, "-c", script, config], capture_output=True, text=True, check=True)
@@ -319,10 +332,11 @@ def test_a_table_that_nobody_reads_on_is_no_error(project):
     assert (done.stderr, done.stdout.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize("revision", ["head", "heads", "base", "current"])
-def test_words_with_a_meaning_are_no_revisions(run, revision):
+@pytest.mark.parametrize("word", ["head", "heads", "base", "current"])
+def test_words_with_a_meaning_are_neither_revisions_nor_routes(run, word):
     run("init")
-    assert run(*NEW, "--rev-id", revision)[0] == 6
+    assert run(*NEW, "--rev-id", word)[0] == 6
+    assert run("new", "-m", "x", "--route", word, "--from", "a/b", "--to", "c/d")[0] == 6
 
 
 def test_a_project_of_two_routes_wants_a_name(project):
@@ -391,3 +405,154 @@ def test_pause_resume_and_repair_by_hand(project):
     assert project("upgrade", "--accept-risk", "tokens_per_request", "--reason", "known")[0] == 3
     assert project("upgrade", "--accept-risk", "nonsense", "--reason", "known")[0] == 2
     assert project("upgrade", "--unattended", "--reason", "small")[0] == 3
+
+
+TARGET_COMMANDS = ["upgrade", "downgrade", "stamp", "repair", "approve", "pause", "resume"]
+
+
+@pytest.mark.parametrize("command", TARGET_COMMANDS)
+def test_every_command_with_a_target_takes_steps_and_no_mistyped_option(project, command):
+    options = {"approve": ["--phase", "shadow"], "upgrade": []}.get(command, ["--reason", "x"])
+    for bogus in ("--bogus", "-x", "-1x", "--bogus=1"):
+        code, _, err = project(command, bogus, *options)
+        assert code == 2, err
+        assert "No such option" in err
+    for steps in ("-1", f"{ROUTE}@-1", "+1", f"{ROUTE}@+1"):
+        _, _, err = project(command, steps, *options)
+        assert "No such option" not in err
+        assert "Usage" not in err
+
+
+def revisions(project):
+    code, out, _ = project("heads", "--format", "json")
+    return code, {one["route"]: [h["revision"] for h in one["heads"]] for one in json.loads(out)["routes"]}
+
+
+def add(project, target, *options, route=ROUTE):
+    assert project("new", "-m", target, "--route", route, "--to", target, *options)[0] == 0
+
+
+def test_relative_targets_count_from_what_a_route_stands_on(project):
+    add(project, "fake/b", "--rev-id", "second")
+    add(project, "fake/c", "--rev-id", "third")
+    assert project("stamp", ROUTE, "head-2")[0] == 0
+    first = json.loads(project("current", "--format", "json")[1])["routes"][0]["completed_revision"]
+    code, out, _ = project("upgrade", "+1", "--format", "json")
+    assert (code, json.loads(out)["revision"]) == (3, "second")
+    code, out, _ = project("current", "--format", "json")
+    [route] = json.loads(out)["routes"]
+    assert (code, route["completed_revision"], route["at_head"]) == (0, first, False)
+    attempt = {"revision": "second", "attempt": 1, "phase": "shadow", "status": "running"}
+    assert (route["heads"], route["attempt"]) == (["third"], attempt)
+    assert f"{first} second shadow running" in re.sub(" +", " ", project("current")[1])
+    code, _, err = project("downgrade", "-2", "--reason", "x")
+    assert (code, f"--expect {first}" in err) == (2, True)
+    code, out, _ = project("current", "--format", "json")
+    assert json.loads(out)["routes"][0]["attempt"] is None
+    assert project("stamp", f"{ROUTE}@head")[0] == 0
+    assert "third (head)" in project("current")[1]
+    assert project("downgrade", f"{ROUTE}@-1", "--reason", "x", "--expect", "thir")[0] == 0
+    assert json.loads(project("current", "--format", "json")[1])["routes"][0]["completed_revision"] == "second"
+    assert project("downgrade", "+1", "--reason", "x")[0] == 2
+
+
+def test_a_revision_that_is_approved_or_paused_is_the_one_under_way(project):
+    add(project, "fake/b", "--rev-id", "second")
+    [_, routes] = revisions(project)
+    assert routes == {ROUTE: ["second"]}
+    assert project("upgrade")[0] == 3
+    first = json.loads(project("current", "--format", "json")[1])["routes"][0]["attempt"]["revision"]
+    code, _, err = project("pause", "second", "--reason", "x")
+    assert (code, f"not of second: it is of {first}" in err) == (2, True)
+    assert project("pause", f"{ROUTE}@{first[:5]}", "--reason", "x")[0] == 0
+    assert project("resume", "+1", "--reason", "x")[0] == 0
+    (project.folder / "llmmigrate.toml").write_text('trust_as = true\n[groups]\nml-leads = ["maria@example.com"]\n')
+    code, _, err = project("--as", "maria@example.com", "approve", "second", "--phase", "canary:5")
+    assert (code, f"not of second: it is of {first}" in err) == (2, True)
+    code, _, err = project("--as", "maria@example.com", "approve", first, "--phase", "canary:5")
+    assert (code, "needs nobody's approval" in err) == (2, True)
+    [file] = (project.folder / "migrations" / "versions").glob("*move_it.yaml")
+    file.write_text("revision: [")
+    assert project("pause", first, "--reason", "documents cannot be read")[0] == 0
+    project("downgrade", "--reason", "x")
+    assert project("pause", ROUTE, "--reason", "x")[0] == 2
+
+
+def test_a_fault_of_one_route_shows_and_stops_no_other(project):
+    add(project, "c/d", "--from", "a/b", route="billing")
+    versions = project.folder / "migrations" / "versions"
+    [file] = versions.glob("*move_it.yaml")
+    own = next(line for line in file.read_text().splitlines() if line.startswith("revision:")).split()[1]
+    (versions / "twin.yaml").write_text(file.read_text().replace(own, "twin1"))
+    code, out, _ = project("status", "--format", "json")
+    body = {one["route"]: one for one in json.loads(out)["routes"]}
+    assert (code, body["billing"]["unfit"], body["billing"]["head"] is None) == (0, None, False)
+    assert "route support has 2 heads" in body[ROUTE]["unfit"]
+    code, out, _ = project("status")
+    assert "has 2 heads" in out
+    assert "llmmigrate rebase" in out
+    assert project("upgrade", "billing")[0] == 3
+    assert project("status", "--check", "healthy")[0] == 6
+    code, out, _ = project("upgrade", ROUTE, "--format", "json")
+    assert (code, json.loads(out)["error"]["code"], json.loads(out)["error"]["route"]) == (6, "multiple_heads", ROUTE)
+    code, out, _ = project("run", "--once", "--format", "json")
+    assert (code, [one["phase"] for one in json.loads(out)["routes"]]) == (6, ["shadow", None])
+    assert project("downgrade", "billing", "--reason", "x")[0] == 0
+
+
+def test_heads_and_current_need_no_store_and_make_none(project):
+    code, out, _ = project("heads")
+    assert (code, "(head)" in out, "_move_it.yaml" in out, "Move it" in out) == (0, True, True, True)
+    code, out, _ = project("current")
+    assert (code, "base" in out) == (0, True)
+    assert not list(project.folder.glob("*.db"))
+
+
+def test_an_empty_project_says_how_to_begin(run):
+    run("init")
+    for command in ("heads", "current", "status"):
+        assert "Next: llmmigrate new" in run(command)[1]
+
+
+def test_two_heads_are_marked_and_one_is_rebased(project):
+    versions, heads = project.folder / "migrations" / "versions", project.folder / "migrations" / "heads"
+    add(project, "fake/b", "--rev-id", "mine0")
+    [mine] = versions.glob("*mine0*.yaml")
+    mine.rename(versions / "mine.aside")
+    add(project, "fake/c", "--rev-id", "theirs")
+    (versions / "mine.aside").rename(mine)
+    (heads / ROUTE).write_text("<<<<<<< HEAD\nmine0\n=======\ntheirs\n>>>>>>> theirs\n")
+    code, out, err = project("heads")
+    assert (code, out.count("(one of 2 heads)")) == (6, 2)
+    assert "has 2 heads: mine0, theirs" in err
+    assert "is in conflict" in err
+    code, out, _ = project("heads", "--format", "json")
+    assert (code, [fault["code"] for fault in json.loads(out)["faults"]]) == (6, ["multiple_heads", "graph"])
+    code, out, _ = project("rebase", "thei")
+    assert (code, "theirs follows mine0 now: fake/b → fake/c" in out, "Next: review" in out) == (0, True, True)
+    assert (heads / ROUTE).read_text() == "theirs\n"
+    assert revisions(project) == (0, {ROUTE: ["theirs"]})
+    assert project("rebase", "theirs")[0] == 2
+    assert not list(project.folder.glob("*.db"))
+
+
+def test_an_applied_head_is_not_rebased(project):
+    versions = project.folder / "migrations" / "versions"
+    [first] = versions.glob("*.yaml")
+    own = next(line for line in first.read_text().splitlines() if line.startswith("revision:")).split()[1]
+    assert project("upgrade")[0] == 3
+    text = first.read_text().replace(own, "twin1").replace("fake/new", "fake/other")
+    (versions / "twin.yaml").write_text(text)
+    code, _, err = project("rebase", own)
+    assert (code, f"{own} was applied already" in err, "llmmigrate rebase twin1" in err) == (2, True, True)
+    code, out, _ = project("rebase", "twin1", "--format", "json")
+    assert (code, json.loads(out)["down_revision"], json.loads(out)["head"]) == (0, own, "twin1")
+    assert project("status", "--check", "healthy")[0] == 0
+
+
+def test_a_rollback_to_base_reads_no_document(project):
+    assert project("stamp", ROUTE, "head")[0] == 0
+    first = json.loads(project("current", "--format", "json")[1])["routes"][0]["completed_revision"]
+    for file in (project.folder / "migrations" / "versions").glob("*.yaml"):
+        file.write_text("revision: [")
+    assert project("downgrade", f"{ROUTE}@base", "--reason", "x", "--expect", first[:4])[0] == 0

@@ -12,7 +12,8 @@ from threading import Event, Thread
 
 import pytest
 
-from llmmigrate.exceptions import DocumentInvalid, ExitCode, StoreUnavailable
+from llmmigrate import scaffold
+from llmmigrate.exceptions import DocumentInvalid, ExitCode, MultipleHeads, StoreUnavailable
 from llmmigrate.graph import Graph
 from llmmigrate.runner import Controller, ask, upgrade
 from llmmigrate.runner.controller import LEASE
@@ -188,7 +189,7 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again(world, monkeypatch):
 
     monkeypatch.setattr(world.store, "route", flaky)
     graph, pauses = world.graph(), []
-    _, head = graph.resolve(ROUTE)
+    head = graph.resolve(ROUTE).revision
     result = upgrade(world.store, graph, ROUTE, head, actor="t", sleep=pauses.append)
     assert (result.last.state.phase, pauses) == ("shadow", [0.5, 1.0])
 
@@ -201,7 +202,7 @@ def test_a_store_that_stays_away_is_an_error(world, monkeypatch):
 
     monkeypatch.setattr(world.store, "route", away)
     graph = world.graph()
-    _, head = graph.resolve(ROUTE)
+    head = graph.resolve(ROUTE).revision
     with pytest.raises(StoreUnavailable):
         upgrade(world.store, graph, ROUTE, head, actor="t", sleep=lambda _: None)
 
@@ -250,3 +251,33 @@ def test_an_interval_that_would_lose_the_routers_is_refused(world, interval, cod
 
 def test_an_empty_graph_is_no_error(world):
     assert Controller(world.store, lambda: Graph([]), actor="t").once() == []
+
+
+def test_a_fault_of_one_route_lets_others_advance_and_its_own_triggers_fire(world):
+    world.write()
+    world.upgrade()
+    scaffold.new(
+        world.config,
+        world.graph(),
+        message="Other",
+        route="other",
+        current="a/b",
+        target="c/d",
+        driver="t",
+        now=world.clock.now(),
+        template="demo",
+    )
+    [file] = world.config.versions.glob("*move_support*.yaml")
+    own = world.graph().head(ROUTE).migration.revision
+    (file.parent / "twin.yaml").write_text(file.read_text().replace(own, "twin1"))
+    other, faulty = controller(world).once()
+    assert (other.tick.state.phase, other.error) == ("shadow", None)
+    assert (faulty.route, faulty.tick.state.status, faulty.error.heads) == (ROUTE, "running", (own, "twin1"))
+    world.new.error = "timeout"
+    with world.router() as router:
+        world.serve(router, 300, over_s=600)
+    looked = controller(world)
+    looked.once()
+    _, faulty = looked.once()
+    assert faulty.tick.state.status == "rolled_back"
+    assert isinstance(faulty.error, MultipleHeads)

@@ -93,7 +93,7 @@ class Lives(RuleBasedStateMachine):
             )
         )
 
-    @rule(request=st.sampled_from(["pause", "resume", "extend", "accept", "unattend"]))
+    @rule(request=st.sampled_from(["pause", "resume", "extend", "accept", "unattend", "acknowledge"]))
     def ask(self, request):
         store, who = self.world.store, {"actor": "t", "reason": "x"}
         self.quietly(
@@ -103,6 +103,7 @@ class Lives(RuleBasedStateMachine):
                 "extend": lambda: ask.extend(store, ROUTE, 3600, **who),
                 "accept": lambda: ask.accept_risk(store, ROUTE, "tokens_per_request", **who),
                 "unattend": lambda: ask.unattend(store, ROUTE, **who),
+                "acknowledge": lambda: ask.acknowledge(store, ROUTE, **who),
             }[request]
         )
 

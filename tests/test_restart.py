@@ -53,7 +53,7 @@ def test_a_restart_in_mid_tick_is_survived(world, server, point):
             control("restart")
 
     event.listen(store._control, "before_cursor_execute", restart)
-    _, head = graph.resolve(ROUTE)
+    head = graph.resolve(ROUTE).revision
     result = upgrade(store, graph, ROUTE, head, actor="t", sleep=lambda _: None)
     assert left[0] <= 0
     assert result.last.state.phase == "shadow"
@@ -67,7 +67,7 @@ def test_a_server_that_stays_away_is_one_clear_error(world, server):
     world.write()
     graph = world.graph()
     store = Store.open(url, create=True)
-    _, head = graph.resolve(ROUTE)
+    head = graph.resolve(ROUTE).revision
     upgrade(store, graph, ROUTE, head, actor="t")
     control("stop")
     pauses = []

@@ -21,7 +21,7 @@ def flag(file):
 def advance(world, target):
     world.store.telemetry.heartbeat(at=world.store.real_now())
     graph = world.graph()
-    return upgrade(world.store, graph, *graph.resolve(ROUTE), actor="t", confirm_s=0, targets=[target])
+    return upgrade(world.store, graph, ROUTE, graph.resolve(ROUTE).revision, actor="t", confirm_s=0, targets=[target])
 
 
 def test_the_flag_file_carries_every_generation(world):

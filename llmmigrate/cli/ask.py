@@ -6,21 +6,18 @@ from typing import Annotated
 
 import typer
 
-from llmmigrate.cli.context import Format, Project, exits, project
+from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, plain, project
 from llmmigrate.exceptions import RefusedError
 from llmmigrate.lifecycle import RouteState
+from llmmigrate.units import parse_duration
 
-_Route = Annotated[str | None, typer.Argument(help="The route; may be left out where there is one.")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 _Format = Annotated[Format | None, typer.Option("--format", help="How to print.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("approve")(exits(approve))
-    app.command("pause")(exits(pause))
-    app.command("resume")(exits(resume))
-    app.command("stamp")(exits(stamp))
-    app.command("repair")(exits(repair))
+    for command in (approve, pause, resume, ack, extend, stamp, repair):
+        app.command(command.__name__, context_settings=TARGETS)(exits(command))
 
 
 def _done(run: Project, state: RouteState, words: str) -> int:
@@ -40,7 +37,7 @@ def _done(run: Project, state: RouteState, words: str) -> int:
 
 def approve(
     context: typer.Context,
-    route: _Route = None,
+    target: MaybeTarget = None,
     phase: Annotated[str, typer.Option("--phase", help="The stage to be entered, such as canary:5.")] = "",
     comment: Annotated[str, typer.Option("--comment", help="What you looked at.")] = "",
     format: _Format = None,  # noqa: A002
@@ -48,10 +45,11 @@ def approve(
     """Approve the entry of the next stage for your groups.
 
     The approval is bound to the document, the generation and the evidence of this moment. Groups stand in the
-    configuration.
+    configuration. A revision, where one is given, must be the one under way.
 
     \b
     Example: llmmigrate approve support --phase canary:5 --comment "read 50 answers"
+    Example: llmmigrate approve 3f9a --phase canary:5
     """
     from llmmigrate.runner import ask
 
@@ -65,11 +63,11 @@ def approve(
             hint='[groups] in llmmigrate.toml names them: ml-leads = ["maria@example.com"]',
         )
     store = run.store()
-    state = ask.approve(store, run.route(store, route), phase, groups, actor=run.actor, comment=comment)
+    state = ask.approve(store, run.attempt(store, target), phase, groups, actor=run.actor, comment=comment)
     return _done(run, state, f"{phase} approved by {run.actor} for {', '.join(groups)}")
 
 
-def pause(context: typer.Context, reason: _Reason, route: _Route = None, format: _Format = None) -> int:  # noqa: A002
+def pause(context: typer.Context, reason: _Reason, target: MaybeTarget = None, format: _Format = None) -> int:  # noqa: A002
     """Stop a migration from advancing.
 
     It goes on serving its share, and its rollback rules stay in force.
@@ -81,11 +79,11 @@ def pause(context: typer.Context, reason: _Reason, route: _Route = None, format:
 
     run = project(context, format)
     store = run.store()
-    state = ask.pause(store, run.route(store, route), actor=run.actor, reason=reason)
+    state = ask.pause(store, run.attempt(store, target), actor=run.actor, reason=reason)
     return _done(run, state, f"paused at {state.phase}; it goes on serving its share")
 
 
-def resume(context: typer.Context, reason: _Reason, route: _Route = None, format: _Format = None) -> int:  # noqa: A002
+def resume(context: typer.Context, reason: _Reason, target: MaybeTarget = None, format: _Format = None) -> int:  # noqa: A002
     """Let a paused migration go on, on new evidence.
 
     Statistics and time of the stage begin anew: what paused it must not show again.
@@ -97,14 +95,59 @@ def resume(context: typer.Context, reason: _Reason, route: _Route = None, format
 
     run = project(context, format)
     store = run.store()
-    state = ask.resume(store, run.route(store, route), actor=run.actor, reason=reason)
+    state = ask.resume(store, run.attempt(store, target), actor=run.actor, reason=reason)
     return _done(run, state, f"resumed at {state.phase} on new evidence (generation {state.generation})")
+
+
+def ack(context: typer.Context, reason: _Reason, target: MaybeTarget = None, format: _Format = None) -> int:  # noqa: A002
+    """Say that you have seen a rollback.
+
+    Until its next attempt the route counts as healthy again.
+
+    \b
+    Example: llmmigrate ack support --reason "the prompt is being rewritten"
+    """
+    from llmmigrate.runner import ask
+
+    run = project(context, format)
+    store = run.store()
+    state = ask.acknowledge(store, run.route(store, target), actor=run.actor, reason=reason)
+    return _done(run, state, f"its rollback is acknowledged by {run.actor}")
+
+
+def extend(
+    context: typer.Context,
+    reason: _Reason,
+    duration: Annotated[str, typer.Option("--for", metavar="TIME", help="How much longer, such as 12h.")],
+    target: MaybeTarget = None,
+    format: _Format = None,  # noqa: A002
+) -> int:
+    """Let the present stage hold longer before a person is asked.
+
+    \b
+    Example: llmmigrate extend support --for 12h --reason "waiting for Monday's traffic"
+    """
+    from llmmigrate.runner import ask
+
+    run = project(context, format)
+    try:
+        seconds = parse_duration(duration)
+    except ValueError as error:
+        raise RefusedError(f"--for: {error}") from error
+    store = run.store()
+    state = ask.extend(store, run.attempt(store, target), seconds, actor=run.actor, reason=reason)
+    return _done(run, state, f"{state.phase} may hold {duration} longer")
 
 
 def stamp(
     context: typer.Context,
-    route: Annotated[str, typer.Argument(help="The route.")],
-    revision: Annotated[str, typer.Argument(help="Where it stands: a revision, head or base.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Where a route stands, such as support@head.", callback=plain)
+    ],
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="REVISION", help="The same in two words: support head.", callback=plain),
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "stamped by hand",
     format: _Format = None,  # noqa: A002
 ) -> int:
@@ -118,15 +161,21 @@ def stamp(
     from llmmigrate.runner import ask
 
     run = project(context, format)
-    onto = None if revision == "base" else run.graph.resolve(route if revision == "head" else revision)[1]
+    if revision is not None and "@" not in revision:
+        target = f"{target}@{revision}"
+    elif revision is not None or target in run.graph.routes:
+        raise RefusedError("say where the route stands", hint=f"llmmigrate stamp {target.partition('@')[0]} head")
+    found = run.target(target)
     store = run.store(create=True)
-    state = ask.stamp(store, run.graph, route, onto, actor=run.actor, reason=reason)
+    state = ask.stamp(store, run.graph, found.route, found.revision, actor=run.actor, reason=reason)
     return _done(run, state, f"stands on {state.completed_revision or 'base'} from now on")
 
 
 def repair(
     context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="The revision whose document was edited.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The revision whose document was edited.", callback=plain)
+    ],
     reason: _Reason,
     format: _Format = None,  # noqa: A002
 ) -> int:
@@ -140,8 +189,9 @@ def repair(
     from llmmigrate.runner import ask
 
     run = project(context, format)
-    route, full = run.graph.resolve(revision)
-    document = run.graph.get(full)
-    assert document is not None
-    state = ask.repair(run.store(), route, document, actor=run.actor, reason=reason)
+    found = run.target(target)
+    document = run.graph.get(found.revision) if found.revision is not None else None
+    if document is None:
+        raise RefusedError("base has no document to repair", hint=f"llmmigrate status {found.route}")
+    state = ask.repair(run.store(), found.route, document, actor=run.actor, reason=reason)
     return _done(run, state, f"the edited document is in force ({document.hash[:12]})")

@@ -93,4 +93,4 @@ def _print_rounds(tool: Project, rounds: list[RouteRound]) -> None:
         if item.tick is not None:
             tool.say(f"{item.route}: {item.tick.state.status} {item.tick.state.phase or ''}".rstrip())
         if item.error is not None:
-            tool.err.print(f"error: {item.route}: {item.error.message}", markup=False)
+            tool.err.print(f"error: {item.route}: {item.error.message}")

@@ -1,4 +1,4 @@
-"""Commands that only look: status, history."""
+"""Commands that only look: status, current, heads, history."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from llmmigrate.cli.context import Format, Project, exits, project
-from llmmigrate.cli.render import RANGE_NOTE, ago, metric_table, share
+from llmmigrate.cli.render import metric_table
+from llmmigrate.cli.views import BEGIN, status_views
 from llmmigrate.clock import from_text
-from llmmigrate.exceptions import ExitCode, StoreError, StoreMissing, TargetNotFound
+from llmmigrate.exceptions import ExitCode, RefusedError, StoreError, StoreMissing, TargetNotFound
+from llmmigrate.head_files import head_file_faults
+from llmmigrate.lifecycle import RouteState
 from llmmigrate.overview import RouteOverview, overview, worst
 from llmmigrate.store import Store
 
-_WIDE = 120
-"""Columns from which on what a route waits for stands in its row, and not below."""
+
+class StatusFormat(StrEnum):
+    """How `status` prints: for people, or for another program."""
+
+    table = "table"
+    json = "json"
+    github = "github"
+    junit = "junit"
+    prometheus = "prometheus"
 
 
 class Check(StrEnum):
@@ -30,6 +41,8 @@ class Check(StrEnum):
 
 def register(app: typer.Typer) -> None:
     app.command("status")(exits(status))
+    app.command("current")(exits(current))
+    app.command("heads")(exits(heads))
     app.command("history")(exits(history))
 
 
@@ -37,25 +50,30 @@ def status(
     context: typer.Context,
     route: Annotated[str | None, typer.Argument(help="One route only.")] = None,
     check: Annotated[Check | None, typer.Option("--check", help="Exit 3, 4, 5, 6 where it is not so.")] = None,
-    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+    format: Annotated[StatusFormat | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Show where every route stands, and why.
 
+    Writes nothing, and makes no store. A range holds however often you look.
+
     \b
+    Example: llmmigrate status
     Example: llmmigrate status --check healthy --format json
+    Example: llmmigrate status --format prometheus > /var/lib/node_exporter/llmmigrate.prom
     """
-    run = project(context, format)
+    run = project(context, Format.json if format is StatusFormat.json else Format.table if format else None)
     store = _store(run)
-    routes = overview(run.graph, store)
+    routes = overview(run.graph_seen_from(store), store)
     if route is not None:
         routes = [one for one in routes if one.state.route == route]
         if not routes:
             raise TargetNotFound(f"no route {route!r}", hint="llmmigrate status")
     code = int(worst(routes, head=check is Check.head)) if check is not None else 0
     if check is not None and store is None:
-        run.err.print("error: there is no history store, so nothing can be healthy", markup=False)
-        run.err.print("hint: is --db right? llmmigrate upgrade makes one", markup=False)
+        run.err.print("error: there is no history store, so nothing can be healthy")
+        run.err.print("hint: is --db right? llmmigrate upgrade makes one")
         code = 1
+    written = _written(routes, format)
     run.emit(
         {
             "healthy": store is not None and all(one.healthy for one in routes),
@@ -64,8 +82,25 @@ def status(
             "routes": [one.to_json() for one in routes],
         }
     )
-    _print_status(run, routes, store.now() if store is not None else datetime.now(UTC))
+    if written is not None:
+        run.write(written)
+    elif format in (None, StatusFormat.table):
+        for view in status_views(routes, store.now() if store is not None else datetime.now(UTC), width=run.out.width):
+            run.say(view) if isinstance(view, str) else run.show(view)
     return code
+
+
+def _written(routes: list[RouteOverview], format: StatusFormat | None) -> str | None:  # noqa: A002
+    """Return a report for another program, None where people or JSON readers are meant."""
+    if format not in (StatusFormat.github, StatusFormat.junit, StatusFormat.prometheus):
+        return None
+    from llmmigrate import exposition
+
+    return {
+        StatusFormat.github: exposition.github,
+        StatusFormat.junit: exposition.junit,
+        StatusFormat.prometheus: exposition.prometheus,
+    }[format](routes)
 
 
 def _store(run: Project) -> Store | None:
@@ -83,93 +118,120 @@ def _lost(store: Store | None) -> int | None:
         return None
 
 
-def _print_status(run: Project, routes: list[RouteOverview], now: datetime) -> None:
-    if not routes:
-        run.say("No routes yet.")
-        run.say('Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
-        return
+def current(
+    context: typer.Context,
+    route: Annotated[str | None, typer.Argument(help="One route only.")] = None,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Show what every route stands on, and the attempt under way.
+
+    \b
+    Example: llmmigrate current
+    """
+    run = project(context, format)
+    store = _store(run)
+    graph = run.graph_seen_from(store)
+    states = {state.route: state for state in store.routes()} if store is not None else {}
+    names = _names({*graph.routes, *states}, route)
+    routes = [_standing(run, states.get(name, RouteState(name))) for name in names]
+    run.emit({"routes": routes})
     table = Table(box=None, pad_edge=False, header_style="dim")
-    wide = run.out.width >= _WIDE
-    for column in ("ROUTE", "REVISION", "PHASE", "SHARE", "STATUS", "SINCE", "VERDICT", *(["WAITING FOR"] * wide)):
-        table.add_column(column, overflow="fold", no_wrap=column != "WAITING FOR")
-    for route in routes:
-        data = route.to_json()
-        revision = route.state.revision or route.head or ""
-        at_head = " (head)" if revision == route.head else ""
-        table.add_row(
-            route.state.route,
-            f"{revision}{at_head}",
-            route.state.phase or "–",
-            share(data),
-            route.state.status,
-            ago(route.state.since, now) if route.state.since is not None else "–",
-            route.verdict or "–",
-            *([_waiting(route)] * wide),
-        )
-    run.show(table)
-    for route in routes:
-        _print_detail(run, route, now, wide=wide)
+    for column in ("ROUTE", "STANDS ON", "UNDER WAY"):
+        table.add_column(column, overflow="fold")
+    for one in routes:
+        attempt = one["attempt"]
+        stands = f"{one['completed_revision'] or 'base'}{' (head)' * one['at_head']}"
+        moving = f"{attempt['revision']} {attempt['phase']} {attempt['status']}" if attempt is not None else "–"
+        table.add_row(one["route"], stands, moving)
+    _show_or_begin(run, table)
+    return 0
 
 
-def _waiting(route: RouteOverview) -> str:
-    if route.unfit is not None:
-        return route.unfit
-    if route.waiting_for:
-        more = f" (+{len(route.waiting_for) - 1} more)" if len(route.waiting_for) > 1 else ""
-        return f"{route.waiting_for[0]['detail']}{more}"
-    return "upgrade" if route.state.status in ("pending", "running") else "–"
+def _standing(run: Project, state: RouteState) -> dict[str, Any]:
+    own = run.graph.heads(state.route)
+    attempt = {"revision": state.revision, "attempt": state.attempt, "phase": state.phase, "status": state.status}
+    return {
+        "route": state.route,
+        "completed_revision": state.completed_revision,
+        "heads": own,
+        "at_head": own == [state.completed_revision],
+        "attempt": attempt if state.active else None,
+    }
 
 
-def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
-    state = route.state
-    notes = []
-    if route.last_reason is not None:
-        notes.append(f"{state.status.replace('_', ' ')}: {route.last_reason}")
-    shown = 1 if wide else 0
-    notes += [f"waits for: {reason['detail']}" for reason in route.waiting_for[shown:]]
-    if route.profile == "demo":
-        notes.append("profile demo: lowered minimum counts, no evidence for real users")
-    if state.version:
-        notes.append(f"history: {state.version} rows, head {state.head_hash[:12]}")
-    if route.forsaken:
-        notes.append("nobody is watching: routers serve control. Start llmmigrate run")
-    if state.accepted:
-        notes.append(f"accepted by a person: {', '.join(state.accepted)}")
-    if state.active and route.evaluated_at is not None:
-        notes.append(f"evaluated {ago(route.evaluated_at, now)} ago")
-    return notes
+def heads(
+    context: typer.Context,
+    route: Annotated[str | None, typer.Argument(help="One route only.")] = None,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Show the newest document of every route; exit 6 where a route has several, or none.
+
+    \b
+    Example: llmmigrate heads
+    """
+    run = project(context, format)
+    names = _names(set(run.graph_seen_from(_store(run)).routes), route)
+    faults = [*run.graph.faults, *head_file_faults(run.graph, run.settings.heads)]
+    faults = [fault for fault in faults if fault.route in names]
+    found = {name: [_head(run, revision) for revision in run.graph.heads(name)] for name in names}
+    run.emit(
+        {
+            "routes": [{"route": name, "heads": own} for name, own in found.items()],
+            "faults": [fault.as_dict() for fault in faults],
+        }
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("ROUTE", "REVISION", "MESSAGE", "FILE"):
+        table.add_column(column, overflow="fold")
+    for name, own in found.items():
+        mark = "(head)" if len(own) == 1 else f"(one of {len(own)} heads)"
+        for head in own:
+            table.add_row(name, f"{head['revision']} {mark}", Text(head["message"]), head["file"])
+    _show_or_begin(run, table)
+    for fault in faults:
+        run.complain(fault)
+    return int(ExitCode.UNFIT if faults else ExitCode.DONE)
 
 
-def _print_detail(run: Project, route: RouteOverview, now: datetime, *, wide: bool) -> None:
-    state = route.state
-    notes = _notes(route, now, wide=wide)
-    if notes or route.metrics:
-        run.say()
-        run.say(f"{state.route}: control {route.control}, candidate {route.candidate or '–'}")
-    for note in notes:
-        run.say(f"  {note}")
-    if route.metrics:
-        run.show(metric_table(route.metrics, indent=2))
-        run.say(f"  {RANGE_NOTE}")
-    if state.status == "rolled_back":
-        run.say(f'Next: llmmigrate history {state.route}, or upgrade {state.route} --retry --reason "…"')
-    elif state.status == "rolling_back":
-        run.say(f"Next: llmmigrate upgrade {state.route}   (it ends the rollback as soon as routers have confirmed)")
-    elif state.status == "paused":
-        run.say(f'Next: llmmigrate resume {state.route} --reason "…", or downgrade if it must go back')
+def _head(run: Project, revision: str) -> dict[str, str]:
+    document = run.graph.get(revision)
+    assert document is not None
+    return {"revision": revision, "message": str(document.value("message")), "file": document.name}
+
+
+def _names(known: set[str], route: str | None) -> list[str]:
+    if route is not None and route not in known:
+        raise TargetNotFound(f"no route {route!r}", hint="llmmigrate status")
+    return sorted(known) if route is None else [route]
+
+
+def _show_or_begin(run: Project, table: Table) -> None:
+    """Show a table of routes, or how to begin where there are none."""
+    if table.row_count:
+        run.show(table)
+        return
+    for line in BEGIN:
+        run.say(line)
 
 
 def history(
     context: typer.Context,
     route: Annotated[str | None, typer.Argument(help="One route only.")] = None,
-    evidence: Annotated[bool, typer.Option("--evidence", help="Also the figures each decision was taken on.")] = False,
+    between: Annotated[
+        str | None, typer.Option("-r", "--rev-range", metavar="A:B", help="Only these revisions, such as base:3f9a.")
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("-v", "--evidence", help="Also the figures that each decision was taken on.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Check the hash chain; exit 1 where it is broken.")] = False,
     format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Show what happened, when, by whom and why.
 
     \b
-    Example: llmmigrate history support --evidence
+    Example: llmmigrate history support -v
+    Example: llmmigrate history -r 3f9a:head
+    Example: llmmigrate history --verify
     """
     run = project(context, format)
     store = _store(run)
@@ -178,9 +240,26 @@ def history(
     rows = store.history(route) if store is not None else []
     if route is not None and not rows and route not in run.graph.routes:
         raise TargetNotFound(f"no route {route!r}", hint="llmmigrate status")
+    if between is not None:
+        rows = _within(run, rows, between, route)
     run.emit({"history": [_with_evidence(row) for row in rows]})
     print_history(run, rows, evidence=evidence)
     return 0
+
+
+def _within(run: Project, rows: list[dict[str, Any]], between: str, route: str | None) -> list[dict[str, Any]]:
+    """Keep the rows of revisions from A to B, both included."""
+    first, colon, last = between.partition(":")
+    if not colon:
+        raise RefusedError(f"{between!r} is no range", hint="write -r A:B, -r A: or -r :B")
+    prefix = f"{route}@" if route is not None else ""
+    low, high = (run.target(f"{prefix}{end}" if "@" not in end else end) for end in (first or "base", last or "head"))
+    if low.route != high.route:
+        raise RefusedError(f"{first} and {last} are of two routes: {low.route} and {high.route}")
+    line = [document.revision for document in run.graph.line(low.route)]
+    start = line.index(low.revision) if low.revision is not None else 0
+    wanted = line[start : line.index(high.revision) + 1] if high.revision is not None else []
+    return [row for row in rows if row["route"] == low.route and row["revision"] in wanted]
 
 
 def _verify(run: Project, route: str | None) -> int:
@@ -192,7 +271,7 @@ def _verify(run: Project, route: str | None) -> int:
         if not any(fault.startswith(f"{name}: ") for fault in faults):
             run.say(f"{name}: {version} rows, unbroken; head {head}")
     for fault in faults:
-        run.err.print(f"error: {fault}", markup=False)
+        run.err.print(f"error: {fault}")
     return int(ExitCode.ERROR if faults else ExitCode.DONE)
 
 

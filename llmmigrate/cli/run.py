@@ -1,29 +1,32 @@
-"""Commands that move routes: upgrade, downgrade."""
+"""The command that moves a route up: upgrade."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmmigrate.cli.context import Format, Project, exits, project
+from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project, steps
 from llmmigrate.cli.render import state_line
 from llmmigrate.exceptions import (
     DocumentError,
     ExitCode,
     LlmmigrateError,
     RefusedError,
-    StoreError,
     StoreMissing,
     TargetNotFound,
 )
-from llmmigrate.lifecycle import RouteState, Transition
+from llmmigrate.units import parse_duration
 
 if TYPE_CHECKING:
-    from llmmigrate.runner import DowngradeResult, UpgradeResult
+    from rich.console import RenderableType
+
+    from llmmigrate.lifecycle import RouteState, Transition
+    from llmmigrate.runner import UpgradeResult
     from llmmigrate.store import Store
 
 _CONNECT = """\
@@ -36,16 +39,21 @@ Connect your application:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("upgrade")(exits(upgrade))
-    # so that -1 is a plain argument, as with Alembic
-    app.command("downgrade", context_settings={"ignore_unknown_options": True})(exits(downgrade))
+    app.command("upgrade", context_settings=TARGETS)(exits(upgrade))
 
 
 def upgrade(
     context: typer.Context,
-    target: Annotated[
-        str | None, typer.Argument(help="A route, a revision (4 characters or more), ROUTE@head.")
+    target: MaybeTarget = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="STAGE", help="No further than a stage, such as canary:5.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen next, and write nothing.")] = False,
+    wait: Annotated[
+        bool | None,
+        typer.Option("--wait/--no-wait", help="Stay until it is reached, paused or rolled back. A terminal waits."),
+    ] = None,
+    interval: Annotated[str, typer.Option("--interval", help="Time between looks while waiting.")] = "10s",
     retry: Annotated[bool, typer.Option("--retry", help="Begin a new attempt of what was rolled back.")] = False,
     unattended: Annotated[
         bool, typer.Option("--unattended", help="Serve users although no llmmigrate run is alive.")
@@ -54,54 +62,183 @@ def upgrade(
         str | None, typer.Option("--accept-risk", metavar="METRIC", help="Let a metric hold this attempt no more.")
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; wanted by the three above.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing on a terminal.")] = False,
+    lock_timeout: Annotated[
+        str, typer.Option("--lock-timeout", metavar="TIME", help="How long to wait for another process.")
+    ] = "30s",
     allow_hold: Annotated[bool, typer.Option("--allow-hold", help="Exit 0, not 3, where it only waits.")] = False,
     format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Advance a route as far as the evidence allows.
 
-    Says what it waits for where it cannot go on.
+    Says what it waits for where it cannot go on. On a terminal it stays and shows that live; ^C leaves the migration
+    running.
 
     Exit codes: 0 reached, 3 waits, 4 paused, 5 rolled back, 6 documents unfit.
 
     \b
     Example: llmmigrate upgrade support
+    Example: llmmigrate upgrade support@+1 --to shadow
+    Example: llmmigrate upgrade --retry --reason "max_tokens was too small"
     """
-    from llmmigrate import runner
-    from llmmigrate.runner import ask
-
     run = project(context, format)
     if (retry or unattended or accept_risk) and not reason:
         raise RefusedError("a retry or an override is recorded with its reason", hint='add --reason "…"')
+    seconds, busy_s = _seconds("--interval", interval), _seconds("--lock-timeout", lock_timeout)
+    route, revision = _height(run, target)
+    if dry_run:
+        return _foretell(run, route, revision)
+    if (unattended or accept_risk) and not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        what = "serve users while nobody is watching" if unattended else f"go on in spite of {accept_risk}"
+        typer.confirm(f"Let {route} {what}?", abort=True, err=True)
+    way = _Way(run, run.store(create=True, busy_s=busy_s), route, revision, to)
+    result = way.advance(reason if retry else None)
+    if reason and result.last.state.status in ("running", "paused") and (unattended or accept_risk):
+        result = way.override(reason, unattended=unattended, accept_risk=accept_risk)
+    waits = wait if wait is not None else run.out.is_terminal and run.format is Format.table and not run.quiet
+    if waits and result.exit_code is ExitCode.HOLD:
+        result = way.wait(result, seconds)
+    _print_upgrade(run, result, to)
+    code = result.exit_code
+    return int(ExitCode.DONE if code is ExitCode.HOLD and allow_hold else code)
+
+
+def _seconds(option: str, text: str) -> float:
     try:
-        route, revision = run.graph.resolve(target)
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from error
+    if seconds <= 0:
+        raise RefusedError(f"{option} must be above 0")
+    return seconds
+
+
+class _Way:
+    """One route's way up: every look moves it as far as the evidence allows, and says what moved."""
+
+    def __init__(self, run: Project, store: Store, route: str, revision: str, to: str | None) -> None:
+        self._run = run
+        self._store = store
+        self._route = route
+        self._revision = revision
+        self._to = to
+        self._transitions: list[tuple[RouteState, RouteState, Transition]] = []
+
+    def advance(self, retry: str | None = None) -> UpgradeResult:
+        """Move as far as possible now; the result has every transition since the beginning."""
+        from llmmigrate import runner
+
+        result = runner.upgrade(
+            self._store,
+            self._run.graph,
+            self._route,
+            self._revision,
+            actor=self._run.actor,
+            retry=retry,
+            to=self._to,
+            targets=self._run.targets,
+            on_transition=self._moved,
+        )
+        self._transitions += result.transitions
+        result.transitions = list(self._transitions)
+        return result
+
+    def override(self, reason: str, *, unattended: bool, accept_risk: str | None) -> UpgradeResult:
+        """Record what a person takes upon them, and move again."""
+        from llmmigrate.runner import ask
+
+        if unattended:
+            ask.unattend(self._store, self._route, actor=self._run.actor, reason=reason)
+        if accept_risk:
+            ask.accept_risk(self._store, self._route, accept_risk, actor=self._run.actor, reason=reason)
+        return self.advance()
+
+    def wait(self, result: UpgradeResult, seconds: float) -> UpgradeResult:
+        """Look again and again until there is no more to wait for; ^C ends the waiting, and nothing else."""
+        try:
+            with _live(self._run) as show:
+                while result.exit_code is ExitCode.HOLD:
+                    show(self._scene(result))
+                    time.sleep(seconds)
+                    result = self.advance()
+        except KeyboardInterrupt:
+            self._run.say(f"{self._route} goes on without you, as long as llmmigrate run is alive.")
+        return result
+
+    def _scene(self, result: UpgradeResult) -> Sequence[RenderableType]:
+        from rich.text import Text
+
+        from llmmigrate.cli.render import metric_table
+
+        state, wait = result.last.state, result.last.wait
+        lines: list[RenderableType] = [Text(f"Waiting at {state.phase}:   ^C leaves it running.")]
+        lines += [Text(f"  {reason.detail}") for reason in (wait.reasons if wait is not None else ())]
+        if result.last.verdicts:
+            lines.append(metric_table([verdict.to_json() for verdict in result.last.verdicts], indent=2))
+        return lines
+
+    def _moved(self, before: RouteState, after: RouteState, why: Transition) -> None:
+        self._run.say(state_line(before, after))
+        self._run.say(f"  {why.reason}")
+        if after.phase == "shadow" and after.status == "running":
+            self._run.say(_CONNECT.format(route=self._route))
+
+
+@contextmanager
+def _live(run: Project) -> Iterator[Callable[[Sequence[RenderableType]], None]]:
+    """Give a way to show a changing scene: on a terminal in place, elsewhere not at all."""
+    if not run.out.is_terminal or run.quiet or run.format is not Format.table:
+        yield lambda _scene: None
+        return
+    from rich.console import Group
+    from rich.live import Live
+
+    with Live(console=run.out, transient=True, auto_refresh=False) as live:
+        yield lambda scene: live.update(Group(*scene), refresh=True)
+
+
+def _foretell(run: Project, route: str, revision: str) -> int:
+    """Say what an upgrade would do next; nothing is written, and no store is made."""
+    from llmmigrate import runner
+    from llmmigrate.lifecycle import Wait
+
+    try:
+        store = run.look()
+    except StoreMissing:
+        run.emit({"dry_run": True, "route": route, "revision": revision, "would": "start", "waiting_for": []})
+        run.say(f"Would make the history store, and begin {route} {revision}.")
+        return int(ExitCode.HOLD)
+    found = runner.preview(store, run.graph, route, revision)
+    reasons = [reason.to_json() for reason in found.reasons] if isinstance(found, Wait) else []
+    would = None if isinstance(found, Wait) else found.event
+    run.emit({"dry_run": True, "route": route, "revision": revision, "would": would, "waiting_for": reasons})
+    if isinstance(found, Wait):
+        if found.verdict == "pass":
+            run.say(f"{route} is there: nothing left to do.")
+            return int(ExitCode.DONE)
+        run.say("Would wait:")
+        for reason in reasons:
+            run.say(f"  {reason['detail']}")
+    else:
+        run.say(f"Would be {found.event.replace('_', ' ')}: {found.status} {found.phase or ''}  ({found.reason})")
+    return int(ExitCode.HOLD)
+
+
+def _height(run: Project, target: str | None) -> tuple[str, str]:
+    """Return the route and the revision to move up to; where documents are at fault, look after all routes first."""
+    if steps(target).startswith("-"):
+        raise RefusedError(f"{target} leads down", hint=f'llmmigrate downgrade {target} --reason "…"')
+    try:
+        found = run.target(target)
     except (DocumentError, TargetNotFound) as error:
         _guard(run, error)
         raise
-    store = run.store(create=True)
-
-    def moved(before: RouteState, after: RouteState, why: Transition) -> None:
-        run.say(state_line(before, after))
-        run.say(f"  {why.reason}")
-        if after.phase == "shadow" and after.status == "running":
-            run.say(_CONNECT.format(route=route))
-
-    def advance(retry: str | None) -> runner.UpgradeResult:
-        return runner.upgrade(
-            store, run.graph, route, revision, actor=run.actor, retry=retry, targets=run.targets, on_transition=moved
+    if found.revision is None:
+        raise RefusedError(
+            "base is below every migration: there is nothing to upgrade to",
+            hint=f'llmmigrate downgrade {found.route}@base --reason "…"',
         )
-
-    result = advance(reason if retry else None)
-    if reason and result.last.state.status in ("running", "paused") and (unattended or accept_risk):
-        if unattended:
-            ask.unattend(store, route, actor=run.actor, reason=reason)
-        if accept_risk:
-            ask.accept_risk(store, route, accept_risk, actor=run.actor, reason=reason)
-        again = advance(None)
-        again.transitions[:0] = result.transitions
-        result = again
-    _print_upgrade(run, result)
-    code = result.exit_code
-    return int(ExitCode.DONE if code is ExitCode.HOLD and allow_hold else code)
+    return found.route, found.revision
 
 
 def _guard(run: Project, error: LlmmigrateError) -> None:
@@ -114,10 +251,10 @@ def _guard(run: Project, error: LlmmigrateError) -> None:
         return
     for state in runner.guard(store, actor=run.actor, blocked=error.message, targets=run.targets):
         if state.status in ("rolling_back", "rolled_back"):
-            run.err.print(f"{state.route}: {state.status} (its triggers need no document on disk)", markup=False)
+            run.err.print(f"{state.route}: {state.status} (its triggers need no document on disk)")
 
 
-def _print_upgrade(run: Project, result: UpgradeResult) -> None:
+def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
     state, wait = result.last.state, result.last.wait
     reasons = [reason.to_json() for reason in wait.reasons] if wait is not None else []
     run.emit(
@@ -137,7 +274,9 @@ def _print_upgrade(run: Project, result: UpgradeResult) -> None:
             **({"error": result.edited.as_dict()} if result.edited is not None else {}),
         }
     )
-    if result.reached:
+    if result.reached and to is not None and state.active:
+        run.say(f"{state.route} {state.revision} is at {state.phase}, as asked.")
+    elif result.reached:
         run.say(f"{state.route} is at {state.completed_revision}: nothing left to do.")
     elif state.status == "rolled_back":
         run.say(f"{state.route} {state.revision}: rolled back; all traffic is on control.")
@@ -156,136 +295,3 @@ def _print_upgrade(run: Project, result: UpgradeResult) -> None:
         run.say("Keep it moving: llmmigrate run        (or llmmigrate run --once from cron, each minute)")
     if result.edited is not None:
         run.complain(result.edited)
-
-
-def downgrade(
-    context: typer.Context,
-    target: Annotated[
-        str | None, typer.Argument(help="A route, or -1, base or a revision to return to.", show_default=False)
-    ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; asked for on a terminal.")] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="STAGE", help="Only back to an earlier stage, such as canary:5.")
-    ] = None,
-    expect: Annotated[
-        str | None, typer.Option("--expect", metavar="REV", help="The completed revision that is to be undone.")
-    ] = None,
-    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
-) -> int:
-    """Roll back a route: all traffic to control, now.
-
-    Bare or with a route, the migration under way; works in every phase, needs no document and no model, and may be
-    repeated. With -1, base or a revision, also what is completed already.
-
-    \b
-    Example: llmmigrate downgrade support --reason "answers are cut off"
-    Example: llmmigrate downgrade -1 --expect 3f9a --reason "complaints"
-    """
-    from llmmigrate import runner
-    from llmmigrate.runner import ask
-    from llmmigrate.store import Store
-
-    run = project(context, format)
-    if not reason:
-        if not sys.stdin.isatty():
-            raise RefusedError("a rollback is recorded with its reason", hint='add --reason "…"')
-        reason = str(typer.prompt("Reason", err=True))
-    store, fault = Store.open_control(run.settings.database_url)
-    route, onto = _landing(run, store, target)
-    if to is not None:
-        state = ask.step_back(store, route, to, actor=run.actor, reason=reason)
-        run.emit({"route": route, "revision": state.revision, "status": state.status, "phase": state.phase})
-        run.say(f"{route} {state.revision}: back at {state.phase} (generation {state.generation})")
-        return int(ExitCode.DONE)
-    with run.err.status("Waiting for routers to confirm control …") if run.err.is_terminal else nullcontext():
-        result = runner.downgrade(
-            store, route, actor=run.actor, reason=reason, blind=fault is not None, targets=run.targets
-        )
-        if onto is not None and not result.silent and _stands_above(run, result.state, onto.revision):
-            expected = _expected(run, result.state, expect)
-            result = runner.undo(
-                store, route, onto.revision, expect=expected, actor=run.actor, reason=reason, targets=run.targets
-            )
-    return _print_downgrade(run, route, result, fault)
-
-
-@dataclass(frozen=True, slots=True)
-class _Onto:
-    """Where a completed route is to land: a revision, or None for base."""
-
-    revision: str | None
-
-
-def _landing(run: Project, store: Store, target: str | None) -> tuple[str, _Onto | None]:
-    """Return the route, and where it is to land; None where only an attempt under way is meant."""
-    if target in ("-1", "base"):
-        route = run.route(store, None)
-        state = store.route(route)
-        if target == "base":
-            return route, _Onto(None)
-        if state.active or state.completed_revision is None:
-            return route, None
-        document = run.graph.get(state.completed_revision)
-        if document is None:
-            raise TargetNotFound(f"the document of {state.completed_revision} is gone", hint="restore it")
-        return route, _Onto(document.migration.down_revision)
-    route = run.route(store, target)
-    if target is None or target == route:
-        return route, None
-    return route, _Onto(run.graph.resolve(target)[1])
-
-
-def _stands_above(run: Project, state: RouteState, onto: str | None) -> bool:
-    """Tell whether a completed route is above where it shall land."""
-    if state.completed_revision is None:
-        return False
-    line = [document.migration.revision for document in run.graph.line(state.route)]
-    if onto is None:
-        return True
-    return state.completed_revision in line and line.index(onto) < line.index(state.completed_revision)
-
-
-def _expected(run: Project, state: RouteState, expect: str | None) -> str:
-    """Return the completed revision that a person means to undo: named, or confirmed on a terminal."""
-    assert state.completed_revision is not None
-    if expect is not None:
-        return run.graph.resolve(expect)[1]
-    if not sys.stdin.isatty():
-        raise RefusedError(
-            f"{state.route} stands completed on {state.completed_revision}: say that this is what you undo",
-            hint=f"add --expect {state.completed_revision}",
-        )
-    typer.confirm(f"{state.route} stands completed on {state.completed_revision}. Undo it?", abort=True, err=True)
-    return state.completed_revision
-
-
-def _print_downgrade(run: Project, route: str, result: DowngradeResult, fault: StoreError | None) -> int:
-    state = result.state
-    run.emit(
-        {
-            "route": route,
-            "revision": state.revision,
-            "completed_revision": state.completed_revision,
-            "status": state.status,
-            "acted": result.acted,
-            "generation": state.generation,
-            "confirmed": result.confirmed,
-            "expired": result.expired,
-            "silent": result.silent,
-        }
-    )
-    if not result.acted:
-        run.say(f"{route}: nothing to roll back ({state.status}).")
-        return int(ExitCode.DONE)
-    run.say(f"{route} {state.revision} {state.status}: generation {state.generation} serves control only")
-    if fault is not None:
-        run.complain(fault)
-        run.say("  Routing is switched, but no router can be heard. Those that live follow within 30 s.")
-        run.say(f"  Next: mend the telemetry store, then llmmigrate upgrade {route}")
-        return int(ExitCode.ERROR)
-    run.say(f"  routers: {result.confirmed} confirmed, {result.expired} were silent and fell back by themselves")
-    if state.status != "rolled_back":
-        run.say(f"  {result.silent} have neither confirmed nor run out of time. Next: llmmigrate upgrade {route}")
-        return int(ExitCode.ERROR)
-    run.say(f"Next: llmmigrate history {route}")
-    return int(ExitCode.DONE)

@@ -1,0 +1,220 @@
+"""Commands that look for what is wrong before it matters: check, doctor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmmigrate.cli.context import TARGETS, Format, Project, exits, plain, project
+from llmmigrate.exceptions import ExitCode, LlmmigrateError, RefusedError, StoreError, StoreMissing, TargetNotFound
+from llmmigrate.units import format_duration
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Document
+    from llmmigrate.lifecycle import RouteState
+    from llmmigrate.preflight import Finding, Report
+
+
+class CheckFormat(StrEnum):
+    """How `check` prints: for people, or for a CI system."""
+
+    table = "table"
+    json = "json"
+    github = "github"
+    junit = "junit"
+    sarif = "sarif"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", context_settings=TARGETS)(exits(check))
+    app.command("doctor")(exits(doctor))
+
+
+def _plain_all(texts: list[str] | None) -> list[str] | None:
+    for text in texts or []:
+        plain(text)
+    return texts
+
+
+def check(
+    context: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET", help="Only these revisions.", callback=_plain_all, show_default=False),
+    ] = None,
+    git_base: Annotated[
+        str | None, typer.Option("--git-base", metavar="REF", help="Refuse documents that differ from this branch.")
+    ] = None,
+    rps: Annotated[
+        float | None, typer.Option("--rps", help="Requests a second: how long the plan takes with them.")
+    ] = None,
+    explain: Annotated[str | None, typer.Option("--explain", metavar="RULE", help="What a rule is about.")] = None,
+    format: Annotated[CheckFormat | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Check all that can be known before any traffic.
+
+    Documents, their order, owners, deadlines, and whether an applied one was edited. Exit 6 where something is wrong;
+    warnings leave it at 0.
+
+    \b
+    Example: llmmigrate check
+    Example: llmmigrate check --format github --git-base origin/main
+    Example: llmmigrate check --explain DEP-01
+    """
+    from llmmigrate import preflight
+    from llmmigrate.preflight import formats
+
+    run = project(context, Format.json if format is CheckFormat.json else Format.table if format else None)
+    if explain is not None:
+        return _explain(run, explain)
+    if rps is not None and not rps > 0:
+        raise RefusedError("--rps must be above 0")
+    states, applied = _applied(run)
+    only = [document.migration.revision for document in map(run.document, targets or [])]
+    report = preflight.check(
+        run.settings,
+        now=datetime.now(UTC),
+        states=states,
+        applied=applied,
+        only=only,
+        per_second=rps,
+        git_base=git_base,
+    )
+    if format in (CheckFormat.github, CheckFormat.junit, CheckFormat.sarif):
+        text = {
+            CheckFormat.github: lambda: formats.github(report.findings),
+            CheckFormat.junit: lambda: formats.junit(report),
+            CheckFormat.sarif: lambda: formats.sarif(report),
+        }[format]()
+        run.write(text)
+    run.emit(
+        {
+            "ok": not report.errors,
+            "errors": len(report.errors),
+            "warnings": len(report.warnings),
+            "findings": [finding.to_json() for finding in report.findings],
+            "documents": [_document_json(report, document) for document in report.documents],
+        }
+    )
+    if format in (None, CheckFormat.table):
+        _print(run, report, rps)
+    return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
+
+
+def _applied(run: Project) -> tuple[dict[str, RouteState] | None, set[str] | None]:
+    """Return what a store knows, None without one: a check must work where no store is reached."""
+    try:
+        store = run.look()
+    except StoreMissing:
+        return None, None
+    except StoreError as error:
+        run.err.print(f"warning: {error.message}; edited documents cannot be found")
+        return None, None
+    states = {state.route: state for state in store.routes()}
+    return states, {str(row["revision"]) for row in store.history() if row["revision"] is not None}
+
+
+def _document_json(report: Report, document: Document) -> dict[str, object]:
+    table = report.timetables.get(document.migration.revision)
+    return {
+        "route": document.migration.route,
+        "revision": document.migration.revision,
+        "file": document.name,
+        "hash": document.hash,
+        "stages": [{"stage": name, "seconds": seconds} for name, seconds in table.stages] if table else [],
+        "ends_at": table.ends_at.isoformat() if table else None,
+    }
+
+
+def _print(run: Project, report: Report, rps: float | None) -> None:
+    if not report.documents and not report.findings:
+        run.say("No documents yet.")
+        run.say('Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
+        return
+    shown: set[int] = set()
+    for document in report.documents:
+        migration = document.migration
+        own = [one for one in report.findings if one.file.endswith(f"/{document.name}")]
+        shown |= {id(one) for one in own}
+        run.say(f"{migration.route} {migration.revision}  {_count(own)}")
+        for one in own:
+            _print_finding(run, one)
+        table = report.timetables.get(migration.revision)
+        if table is not None:
+            at = f"at {rps:g} req/s: " if rps else "at least "
+            stages = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in table.stages)
+            run.say(f"  plan    {at}{stages}; ends {table.ends_at:%Y-%m-%d}")
+    for one in report.findings:
+        if id(one) not in shown:
+            _print_finding(run, one)
+    errors, warnings = len(report.errors), len(report.warnings)
+    run.say(f"{len(report.documents)} documents: {errors} errors, {warnings} warnings.")
+
+
+def _count(found: list[Finding]) -> str:
+    errors = sum(one.severity == "error" for one in found)
+    warnings = len(found) - errors
+    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else ["ok"]
+    if warnings:
+        parts.append(f"{warnings} warning{'s' * (warnings != 1)}")
+    return ", ".join(parts)
+
+
+def _print_finding(run: Project, one: Finding) -> None:
+    where = f"{one.file}:{one.line}:{one.column}"
+    path = f"{one.path}: " if one.path else ""
+    if one.severity == "error":
+        run.say(f"  {one.rule}  error: {where}: {path}{one.message}")
+        if one.hint:
+            run.say(f"          {one.hint}")
+    else:
+        run.say(f"  {one.rule}  {path}{one.message}")
+
+
+def _explain(run: Project, name: str) -> int:
+    from llmmigrate.preflight import RULES
+
+    rule = RULES.get(name.upper())
+    if rule is None:
+        raise TargetNotFound(f"there is no rule {name!r}; there are {', '.join(RULES)}", hint="llmmigrate check")
+    run.emit(
+        {"rule": rule.id, "severity": rule.severity, "title": rule.title, "why": rule.why, "instead": rule.instead}
+    )
+    run.say(f"{rule.id} ({rule.severity}): {rule.title}")
+    run.say(f"  Why:     {rule.why}")
+    run.say(f"  Instead: {rule.instead}")
+    return 0
+
+
+def doctor(
+    context: typer.Context,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Look at the set-up itself: configuration, store, controller, routers, people.
+
+    Exit 1 where something is broken. Writes nothing.
+
+    \b
+    Example: llmmigrate doctor
+    """
+    from llmmigrate import doctor as ward
+
+    run = project(context, format)
+    found = ward.examine(lambda: run.settings, person=_person(run))
+    run.emit({"ok": not any(one.state == "broken" for one in found), "checks": [one.to_json() for one in found]})
+    signs = {"ok": "ok     ", "look": "look   ", "broken": "broken "}
+    for one in found:
+        run.say(f"{signs[one.state]} {one.what}: {one.words}")
+        if one.hint:
+            run.say(f"         {one.hint}")
+    return int(ExitCode.ERROR if any(one.state == "broken" for one in found) else ExitCode.DONE)
+
+
+def _person(run: Project) -> str | None:
+    try:
+        return run.person
+    except LlmmigrateError:
+        return None
