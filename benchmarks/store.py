@@ -23,6 +23,7 @@ from llmmigrate.exceptions import StoreError
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.graph import Graph
 from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import Controller, downgrade, upgrade
 from llmmigrate.stages import plan_of
@@ -42,7 +43,7 @@ def flood(url: str, stop: Event, counted) -> None:  # type: ignore[valid-type]
         for index, recorder in enumerate(recorders):
             for route in range(ROUTES):
                 for arm in ("control", "candidate"):
-                    recorder.observe(f"r{route}", 2, arm, f"{number}-{index}", "", error_class=None, tokens=100)
+                    recorder.observe(f"r{route}", 2, arm, f"{number}-{index}", "", Outcome(tokens=100, latency_s=0.4))
             recorder.cut(time.monotonic())
             for seq, payload, _ in recorder.waiting():
                 with suppress(StoreError):

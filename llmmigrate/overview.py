@@ -28,6 +28,7 @@ class RouteOverview:
     evaluated_at: datetime | None = None
     waiting_for: list[dict[str, Any]] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
     last_reason: str | None = None
     profile: str | None = None
     unfit: str | None = None
@@ -81,6 +82,7 @@ class RouteOverview:
             "evaluated_at": to_text(self.evaluated_at) if self.evaluated_at is not None else None,
             "waiting_for": self.waiting_for,
             "metrics": self.metrics,
+            "figures": self.figures,
             "last_reason": self.last_reason,
             "profile": self.profile,
             "unfit": self.unfit,
@@ -142,6 +144,7 @@ def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool)
         evaluated_at=from_text(seen["at"]) if seen is not None else None,
         waiting_for=seen["waiting_for"] if seen is not None else [],
         metrics=seen["metrics"] if seen is not None else [],
+        figures=seen["figures"] if seen is not None else {},
         last_reason=_last_reason(store, state),
         profile=document.value("profile", default="standard") if document is not None else None,
         unfit=fault.message if fault is not None else _unfit(state, document, graph),

@@ -123,7 +123,7 @@ def new(
         "judge": _judge(current, target),
         "wanted": _WANTED,
         "reasons": _REASONS,
-        "measured": {name for name, metric in CATALOGUE.items() if metric.decided},
+        "measured": _measured(current, target),
     }
     text = _render(settings, template or settings.template, values)
     name = f"{now:%Y_%m_%d}_{revision}_{_slug(message)}.yaml"
@@ -156,10 +156,17 @@ _REASONS = {
     "latency_p99": "not decided by this release",
     "quality": "no judge configured",
     "tool_call_accuracy": "not decided by this release",
-    "cost_per_request": "not decided by this release; tokens are watched below",
+    "cost_per_request": "no price is known for both models; tokens are watched below",
 }
 
 _JUDGES = ("openai/gpt-5.1", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro")
+
+
+def _measured(current: str, target: str) -> set[str]:
+    """Name the metrics that a router measures unaided for these models, and this release decides on."""
+    decided = {name for name, metric in CATALOGUE.items() if metric.decided}
+    priced = all(costmap.facts(model).cost(1, 1) is not None for model in (current, target))
+    return decided if priced else decided - {"cost_per_request"}
 
 
 def _judge(current: str, target: str) -> str:

@@ -110,7 +110,7 @@ def test_too_little_data_hold(stage, cells):
 
 
 def test_no_rule_is_ever_left_out():
-    assert set(answers("shadow")) == {"error_rate", "tokens_per_request"}
+    assert set(answers("shadow")) == {"error_rate", "tokens_per_request", "cost_per_request"}
 
 
 def test_a_rate_passes_inside_and_fails_past_its_limit():
@@ -170,9 +170,9 @@ def test_any_figures_get_an_answer(control, candidate, buckets):
 def test_what_pauses_must_not_be_proved_in_the_canary():
     needs = {stage: {m: v.need for m, v in answers(stage).items()} for stage in ("shadow", "canary:5", "observation")}
     assert needs == {
-        "shadow": {"error_rate": "prove", "tokens_per_request": "prove"},
-        "canary:5": {"error_rate": "prove", "tokens_per_request": "watch"},
-        "observation": {"error_rate": "watch", "tokens_per_request": "watch"},
+        "shadow": {"error_rate": "prove", "cost_per_request": "prove", "tokens_per_request": "prove"},
+        "canary:5": {"error_rate": "prove", "cost_per_request": "prove", "tokens_per_request": "watch"},
+        "observation": {"error_rate": "watch", "cost_per_request": "watch", "tokens_per_request": "watch"},
     }
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, make_url
 from llmmigrate.exceptions import LostRace, SchemaMismatch, StoreError, StoreMissing
 from llmmigrate.lifecycle import RouteState
 from llmmigrate.metrics.cells import Cell, CellKey
+from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.metrics.sequence import SequenceLog
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.store import Store, schema, tables
@@ -170,7 +171,7 @@ def flushes(recorder, monotonic):
 
 def observe(recorder, count, arm="candidate", generation=2, error=None, start=0):
     for number in range(start, start + count):
-        recorder.observe("r", generation, arm, f"u{number}", "", error_class=error, tokens=100)
+        recorder.observe("r", generation, arm, f"u{number}", "", Outcome(error_class=error, tokens=100))
 
 
 def fold(store, generation=2):
@@ -230,7 +231,7 @@ def test_a_lost_flush_is_counted_as_lost_until_it_comes(world):
         "[]",
         "{}",
         '{"v": 1, "cells": [[1]], "covered": []}',
-        '{"v": 1, "cells": [["r",2,"third","","x",{}]], "covered": []}',
+        '{"v": 1, "cells": [["r",2,"third","","x",{},{}]], "covered": []}',
         '{"v": 2, "cells": [], "covered": []}',
         "null",
     ],
@@ -291,7 +292,7 @@ def test_cells_add_up_in_any_partition(values, cut):
     for number, (bucket, value) in enumerate(values):
         whole.add(bucket, value)
         parts[number >= cut].add(bucket, value)
-    parts[0].merge(Cell.from_json(json.loads(json.dumps(parts[1].to_json()))))
+    parts[0].merge(Cell.from_json(*json.loads(json.dumps(parts[1].to_json()))))
     assert parts[0].n == whole.n
     assert parts[0].total == pytest.approx(whole.total, abs=1e-3)
     assert parts[0].total_sq == pytest.approx(whole.total_sq, rel=1e-9, abs=1e-3)
@@ -301,7 +302,7 @@ def test_cells_add_up_in_any_partition(values, cut):
 def test_input_types_are_kept_apart_and_added_up(world):
     recorder = Recorder()
     for input_type in ("order", "refund"):
-        recorder.observe("r", 2, "control", "u", input_type, error_class=None, tokens=5)
+        recorder.observe("r", 2, "control", "u", input_type, Outcome(tokens=5))
     [(seq, payload)] = flushes(recorder, 0)
     keys = {CellKey(*key[:5]) for key in json.loads(payload)["cells"]}
     assert {key.input_type for key in keys} == {"order", "refund"}

@@ -39,6 +39,33 @@ def metric_table(metrics: list[dict[str, Any]], *, indent: int = 0) -> Table:
     return table
 
 
+def figures_table(figures: dict[str, Any], *, indent: int = 0) -> Table:
+    """Lay out what each arm looks like, one row an arm."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    columns = ("arm", "requests", "p50", "p95", "p99", "first token p50", "tokens", "cost", "errors")
+    for column in columns:
+        table.add_column(f"{' ' * indent}{column}" if column == "arm" else column, no_wrap=column != "errors")
+    for name, arm in figures.items():
+        times, first = arm["latency_s"] or {}, arm["first_token_s"] or {}
+        errors = ", ".join(f"{count:,} {kind}" for kind, count in arm["errors"].items())
+        table.add_row(
+            f"{' ' * indent}{name}",
+            f"{arm['requests']:,}",
+            *(_time(times.get(q)) for q in ("p50", "p95", "p99")),
+            _time(first.get("p50")),
+            f"{arm['tokens_per_request']:,.0f}" if arm["tokens_per_request"] is not None else "–",
+            f"${arm['cost_per_request']:.4g}" if arm["cost_per_request"] is not None else "–",
+            errors or "–",
+        )
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.2f} s"
+
+
 def _metric_row(metric: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     """Return one metric's cells: name, verdict, estimate, range, limit, counts."""
     relative = metric["unit"] == "relative"

@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.table import Table
 from rich.text import Text
 
-from llmmigrate.cli.render import RANGE_NOTE, ago, metric_table, share
+from llmmigrate.cli.render import RANGE_NOTE, ago, figures_table, metric_table, share
 from llmmigrate.overview import RouteOverview
 
 BEGIN = ("No routes yet.", 'Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
@@ -88,6 +88,8 @@ def _detail(route: RouteOverview, now: datetime, *, wide: bool) -> Iterator[str 
     if route.metrics:
         yield metric_table(route.metrics, indent=2)
         yield f"  {RANGE_NOTE}"
+    if any(arm["requests"] for arm in route.figures.values()):
+        yield figures_table(route.figures, indent=2)
     following = _next(route)
     if following is not None:
         yield f"Next: {following}"

@@ -36,7 +36,8 @@ class Facts:
     `dwell_s` is time on fresh candidate data in this generation; ages are seconds since the last data of an arm, None
     without any; `observed` and `assigned` count per arm what was decided and what came of it. `watched` says that a
     controller is alive, `approved` names the groups that approved the following stage on this document and
-    generation. `blocked` says why the attempt may not advance (rolling back stays possible).
+    generation. `blocked` says why the attempt may not advance (rolling back stays possible). `figures` are for people,
+    and decide nothing.
     """
 
     now: datetime
@@ -49,6 +50,7 @@ class Facts:
     watched: bool = False
     approved: frozenset[str] = frozenset()
     blocked: str | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

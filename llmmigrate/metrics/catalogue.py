@@ -54,7 +54,7 @@ def _metric(name: str, title: str, kind: Kind, unit: str, *decided: Form) -> Met
 _METRICS = (
     _metric("error_rate", "error rate", "rate", "share", "above"),
     _metric("tokens_per_request", "tokens / request", "mean", "tokens", "increase"),
-    _metric("cost_per_request", "cost / request", "mean", "USD"),
+    _metric("cost_per_request", "cost / request", "mean", "USD", "increase"),
     _metric("latency_p50", "latency p50", "quantile", "s"),
     _metric("latency_p95", "latency p95", "quantile", "s"),
     _metric("latency_p99", "latency p99", "quantile", "s"),

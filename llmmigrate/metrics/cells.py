@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import mmh3
 
+from llmmigrate.metrics.histogram import LAST, Histogram, bin_of
+
 Arm = Literal["control", "candidate"]
 ARMS: tuple[Arm, Arm] = ("control", "candidate")
 UNIT_BUCKETS = 64
@@ -21,7 +23,7 @@ ASSIGNED = "assigned"
 """The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
 
 PAYLOAD_VERSION = 1
-"""The form of a flush: `{"v", "cells": [[route, generation, arm, input type, metric, buckets]], "covered"}`."""
+"""The form of a flush: `{"v", "cells": [[*key, buckets, histogram]], "covered": [[route, generation, arm, s]]}`."""
 
 _UNIT_SEED = 64
 
@@ -43,9 +45,10 @@ def unit_bucket(unit: str) -> int:
 
 @dataclass(slots=True)
 class Cell:
-    """Sums per unit bucket: `{bucket: [n, sum, sum of squares]}`."""
+    """Sums per unit bucket, `{bucket: [n, sum, sum of squares]}`, and for times the histogram of all values."""
 
     buckets: dict[int, list[float]] = field(default_factory=dict)
+    histogram: Histogram = field(default_factory=dict)
 
     def add(self, bucket: int, value: float) -> None:
         """Count one value of a unit in `bucket`."""
@@ -63,6 +66,14 @@ class Cell:
             ours = self.buckets.setdefault(bucket, [0, 0.0, 0.0])
             for index, amount in enumerate(theirs):
                 ours[index] += amount
+        for place, count in other.histogram.items():
+            self.histogram[place] = self.histogram.get(place, 0) + count
+
+    def add_time(self, bucket: int, seconds: float) -> None:
+        """Count one time of a unit in `bucket`, and its place in the distribution."""
+        self.add(bucket, seconds)
+        place = bin_of(seconds)
+        self.histogram[place] = self.histogram.get(place, 0) + 1
 
     @property
     def n(self) -> int:
@@ -76,14 +87,19 @@ class Cell:
     def total_sq(self) -> float:
         return float(sum(sums[2] for sums in self.buckets.values()))
 
-    def to_json(self) -> dict[str, list[float]]:
-        return {str(bucket): list(sums) for bucket, sums in self.buckets.items()}
+    def to_json(self) -> tuple[dict[str, list[float]], dict[str, int]]:
+        """Return the buckets and the histogram as plain data."""
+        buckets = {str(bucket): list(sums) for bucket, sums in self.buckets.items()}
+        return buckets, {str(place): count for place, count in self.histogram.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+    def from_json(cls, data: Mapping[str, Any], times: Mapping[str, Any]) -> Cell:
         """Read what `to_json` wrote; ValueError where a figure is none."""
         buckets = {int(bucket): [float(amount) for amount in sums] for bucket, sums in data.items()}
+        histogram = {int(place): int(count) for place, count in times.items()}
+        if any(not 0 <= place <= LAST or count <= 0 for place, count in histogram.items()):
+            raise ValueError("a histogram holds a count that is none")
         for bucket, sums in buckets.items():
             if not 0 <= bucket < UNIT_BUCKETS or len(sums) != 3 or not all(map(math.isfinite, sums)):
                 raise ValueError(f"bucket {bucket} of a cell holds no figures")
-        return cls(buckets)
+        return cls(buckets, histogram)

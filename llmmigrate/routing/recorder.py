@@ -7,12 +7,12 @@ from collections import deque
 from threading import Lock
 
 from llmmigrate.metrics.cells import ASSIGNED, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
+from llmmigrate.metrics.outcome import TIMED, Outcome
 
 MAX_COVERED_S = 15 * 60.0
 """The longest gap between data that a replica still vouches for as one stretch of fresh data."""
 
 MAX_INPUT_TYPES, MAX_INPUT_TYPE_LENGTH = 50, 64
-_IMPOSSIBLE_TOKENS = 1e9
 
 MAX_WAITING = 720
 """Flushes kept while the store is away (an hour at one each 5 s); older ones are dropped, and found as gaps."""
@@ -29,24 +29,13 @@ class Recorder:
         self._waiting: deque[tuple[int, str, float]] = deque(maxlen=MAX_WAITING)
         self._input_types: set[str] = set()
 
-    def observe(
-        self,
-        route: str,
-        generation: int,
-        arm: Arm,
-        unit: str,
-        input_type: str,
-        *,
-        error_class: str | None,
-        tokens: int | None,
-    ) -> None:
-        """Count one request: a failed one counts as an error and has no tokens."""
+    def observe(self, route: str, generation: int, arm: Arm, unit: str, input_type: str, outcome: Outcome) -> None:
+        """Count one request by what came of it."""
         bucket = unit_bucket(unit)
         with self._lock:
             input_type = self._known(input_type)
-            self._add(route, generation, arm, input_type, "error_rate", bucket, 0.0 if error_class is None else 1.0)
-            if error_class is None and tokens is not None and 0 <= tokens < _IMPOSSIBLE_TOKENS:
-                self._add(route, generation, arm, input_type, "tokens_per_request", bucket, float(tokens))
+            for metric, value in outcome.values():
+                self._add(route, generation, arm, input_type, metric, bucket, value)
 
     def assigned(self, route: str, generation: int, arm: Arm, unit: str) -> None:
         """Count one decision: what is decided and never observed is missing evidence."""
@@ -68,7 +57,10 @@ class Recorder:
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = Cell()
-        cell.add(bucket, value)
+        if metric in TIMED:
+            cell.add_time(bucket, value)
+        else:
+            cell.add(bucket, value)
 
     def cut(self, monotonic: float) -> None:
         """Close the current flush, if anything was counted; `monotonic` is the time of the cut in seconds."""
@@ -83,7 +75,7 @@ class Recorder:
             self._seq += 1
             payload = {
                 "v": PAYLOAD_VERSION,
-                "cells": [[*key, cell.to_json()] for key, cell in cells.items()],
+                "cells": [[*key, *cell.to_json()] for key, cell in cells.items()],
                 "covered": covered,
             }
             self._waiting.append((self._seq, json.dumps(payload, separators=(",", ":")), monotonic))

@@ -20,7 +20,9 @@ from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, ModelError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
 from llmmigrate.metrics.cells import Arm
-from llmmigrate.models import ChatRequest, Completion, ModelClient, Usage
+from llmmigrate.metrics.outcome import Outcome
+from llmmigrate.models import ChatRequest, Completion, ModelClient, Usage, costmap
+from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of
 from llmmigrate.routing.mirror import WORKERS, Mirror
 from llmmigrate.routing.recorder import Recorder
@@ -58,8 +60,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Routing:
+    """A route's routing as it is served; `facts` are the prices of its models, read before they are needed."""
+
     snapshot: Snapshot
     ramp: Ramp
+    facts: Mapping[str, ModelFacts]
+
+    @classmethod
+    def of(cls, text: str) -> _Routing:
+        snapshot = Snapshot.from_text(text)
+        models = [snapshot.control.model, *([snapshot.candidate.model] if snapshot.candidate is not None else [])]
+        return cls(snapshot, snapshot.ramp, {model: costmap.facts(model) for model in models})
 
 
 routers: WeakSet[Router] = WeakSet()
@@ -217,17 +228,46 @@ class Router:
         *,
         usage: Usage | None = None,
         error_class: str | None = None,
+        latency_s: float | None = None,
+        first_token_s: float | None = None,
+        cost: float | None = None,
+        finish_reason: str | None = None,
+        refused: bool | None = None,
+        tools_valid: bool | None = None,
+        schema_valid: bool | None = None,
     ) -> None:
-        """Record what came of a decision: its tokens, or the class of its error. Never touches the store."""
-        self._recorder.observe(
-            decision.route,
-            decision.generation,
-            decision.arm,
-            decision.unit,
-            decision.input_type,
+        """Record what came of a decision; whatever is not given counts for nothing. Never touches the store.
+
+        `error_class` says that the call failed, and how. Times are seconds; `cost` is in US dollars, and computed from
+        `usage` by the cost map where it is not given. `tools_valid` and `schema_valid` say whether tool calls and
+        structure were what the request asked for.
+        """
+        tokens, cached = _tokens(usage)
+        if cost is None and usage is not None and error_class is None:
+            cost = self._cost(decision, usage)
+        outcome = Outcome(
             error_class=error_class,
-            tokens=_tokens(usage),
+            tokens=tokens,
+            cached_tokens=cached,
+            cost=cost,
+            latency_s=latency_s,
+            first_token_s=first_token_s,
+            finish_reason=finish_reason,
+            refused=refused,
+            tools_valid=tools_valid,
+            schema_valid=schema_valid,
         )
+        self._recorder.observe(
+            decision.route, decision.generation, decision.arm, decision.unit, decision.input_type, outcome
+        )
+
+    def _cost(self, decision: Decision, usage: Usage) -> float | None:
+        routing = self._routes.get(decision.route)
+        facts = routing.facts.get(decision.model) if routing is not None else None
+        try:
+            return facts.cost(usage.prompt_tokens, usage.completion_tokens) if facts is not None else None
+        except TypeError:
+            return None
 
     def poll(self) -> None:
         """Learn of routing changes and renew the lease, or let it run out where the store is away.
@@ -258,8 +298,7 @@ class Router:
                 return
             for state in self._store.routes():
                 if state.snapshot is not None and state.generation > served.get(state.route, -1):
-                    snapshot = Snapshot.from_text(state.snapshot)
-                    self._routes[state.route] = _Routing(snapshot, snapshot.ramp)
+                    self._routes[state.route] = _Routing.of(state.snapshot)
 
     def _report(self, served: dict[str, int], asked_at: float) -> bool:
         """Say what is served and hear whether a controller lives; False where telemetry is away: then no lease."""
@@ -309,9 +348,14 @@ class Router:
         try:
             completion = self._complete(decision.model, decision.params, messages)
         except ModelError as error:
-            self.observe(decision, error_class=error.error_class)
+            self.observe(decision, error_class=error.error_class, latency_s=error.latency_s or None)
             raise
-        self.observe(decision, usage=completion.usage)
+        self.observe(
+            decision,
+            usage=completion.usage,
+            latency_s=completion.latency_s,
+            finish_reason=completion.finish_reason,
+        )
         return completion
 
     def _complete(self, model: str, params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Completion:
@@ -370,10 +414,9 @@ def _time(value: datetime | str | None) -> datetime | None:
         return None
 
 
-def _tokens(usage: Usage | None) -> int | None:
-    """Return the tokens of a call, None where they are not known."""
+def _tokens(usage: Usage | None) -> tuple[float | None, float | None]:
+    """Return the tokens of a call and those of them that were cached, None where they are not known."""
     try:
-        total = usage.total_tokens if usage is not None else None
+        return (usage.total_tokens, getattr(usage, "cached_tokens", None)) if usage is not None else (None, None)
     except TypeError:
-        return None
-    return total if isinstance(total, (int, float)) else None
+        return None, None

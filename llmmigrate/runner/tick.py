@@ -23,6 +23,7 @@ from llmmigrate.lifecycle import (
     requests,
 )
 from llmmigrate.metrics.cells import ARMS, ASSIGNED, Arm, Cell
+from llmmigrate.metrics.figures import figures
 from llmmigrate.overview import is_watched
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner.write import applied, routing_of, without_candidate, write
@@ -195,6 +196,7 @@ def collect(
         watched=consent.watched,
         approved=consent.approved,
         blocked=blocked,
+        figures=figures(cells),
     )
 
 
@@ -219,6 +221,7 @@ def frozen(state: RouteState, facts: Facts, plan: Plan) -> str:
         "observed": list(facts.observed),
         "assigned": list(facts.assigned),
         "metrics": [verdict.to_json() for verdict in facts.verdicts],
+        "figures": facts.figures,
     }
     return json.dumps(body, ensure_ascii=False)
 
@@ -227,5 +230,6 @@ def _keep_verdict(store: Store, connection: Connection, state: RouteState, facts
     body = {
         "waiting_for": [reason.to_json() for reason in wait.reasons],
         "metrics": [verdict.to_json() for verdict in facts.verdicts],
+        "figures": facts.figures,
     }
     store.telemetry.put_verdict(connection, state.route, state.generation, at=facts.now, answer=wait.verdict, body=body)

@@ -89,7 +89,7 @@ def fold(connection: Connection) -> int:
 def cells_of(connection: Connection, route: str, generation: int) -> dict[CellKey, Cell]:
     """Return the cells of a generation."""
     rows = connection.execute(_CELLS, {"r": route, "g": generation})
-    return {CellKey(*row[:5]): Cell.from_json(json.loads(row.buckets)) for row in rows}
+    return {CellKey(*row[:5]): Cell.from_json(json.loads(row.buckets), json.loads(row.histogram)) for row in rows}
 
 
 def coverage_of(connection: Connection, route: str, generation: int) -> dict[str, tuple[float, datetime]]:
@@ -138,16 +138,11 @@ def _merge_cells(connection: Connection, cells: dict[CellKey, Cell]) -> None:
         for key, cell in cells_of(connection, route, generation).items():
             if key in cells:
                 cells[key].merge(cell)
-    rows = [
-        {
-            **key._asdict(),
-            "n": cell.n,
-            "total": cell.total,
-            "total_sq": cell.total_sq,
-            "buckets": json.dumps(cell.to_json()),
-        }
-        for key, cell in cells.items()
-    ]
+    rows = []
+    for key, cell in cells.items():
+        buckets, histogram = (json.dumps(part) for part in cell.to_json())
+        sums = {"n": cell.n, "total": cell.total, "total_sq": cell.total_sq}
+        rows.append({**key._asdict(), **sums, "buckets": buckets, "histogram": histogram})
     connection.execute(upsert(connection.dialect.name, _cell), rows)
 
 
@@ -178,11 +173,10 @@ def _read_payload(text: str) -> tuple[list[tuple[CellKey, Cell]], list[tuple[Cov
     if payload["v"] != PAYLOAD_VERSION:
         raise ValueError(f"a flush in form {payload['v']}, this release reads {PAYLOAD_VERSION}")
     cells = []
-    for route, generation, arm, input_type, metric, buckets in payload["cells"]:
+    for route, generation, arm, input_type, metric, buckets, histogram in payload["cells"]:
         if arm not in ARMS:
             raise ValueError(f"unknown arm {arm!r}")
-        cells.append(
-            (CellKey(str(route), int(generation), arm, str(input_type)[:64], str(metric)[:64]), Cell.from_json(buckets))
-        )
+        key = CellKey(str(route), int(generation), arm, str(input_type)[:64], str(metric)[:64])
+        cells.append((key, Cell.from_json(buckets, histogram)))
     covered = [((str(r), int(g), str(a)), max(0.0, float(s))) for r, g, a, s in payload["covered"]]
     return cells, covered

@@ -123,6 +123,7 @@ cell = Table(
     Column("total", Float, nullable=False),
     Column("total_sq", Float, nullable=False),
     Column("buckets", Text, nullable=False),
+    Column("histogram", Text, nullable=False),
 )
 
 minute = Table(

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Float, nullable=False),
         sa.Column("total_sq", sa.Float, nullable=False),
         sa.Column("buckets", sa.Text, nullable=False),
+        sa.Column("histogram", sa.Text, nullable=False),
     )
     op.create_table(
         "llmmigrate_lease",
