@@ -26,7 +26,7 @@ def test_a_time_lies_in_its_bin(seconds):
     assert 0 <= place <= LAST
     if place < LAST:
         assert seconds <= upper_edge(place) * (1 + 1e-9)
-    if 0 < place:
+    if place > 0:
         assert seconds > upper_edge(place - 1) * (1 - 1e-9)
 
 
