@@ -31,7 +31,7 @@ class Lack:
 def unsupported(migration: Migration) -> Iterator[Lack]:
     """Yield what a document asks for and this release cannot act on."""
     before_users = "shadow" if migration.shadow.waived is None else "regression"
-    cohort, current, target = migration.canary.cohort, migration.current, migration.target
+    current, target = migration.current, migration.target
     asked: tuple[tuple[object, tuple[str | int, ...], str, str], ...] = (
         (migration.regression.suite, ("regression", "suite"), "runs no regression suite", "regression"),
         (migration.requires, ("requires",), "cannot look into other environments", "regression"),
@@ -40,8 +40,6 @@ def unsupported(migration: Migration) -> Iterator[Lack]:
         (current.api_base, ("current", "api_base"), "does not hand addresses to routers", "regression"),
         (target.api_base, ("target", "api_base"), "does not hand addresses to routers", "regression"),
         (migration.shadow.budget, ("shadow", "budget"), "does not count what mirroring costs", "regression"),
-        (cohort.include, ("canary", "cohort", "include"), "cannot choose units by attribute", before_users),
-        (cohort.exclude, ("canary", "cohort", "exclude"), "cannot choose units by attribute", before_users),
         (migration.monitoring.notify, ("monitoring", "notify"), "notifies nobody", before_users),
         (
             migration.observation.drill_every,

@@ -23,6 +23,7 @@ from llmmigrate import scaffold, settings
 from llmmigrate.clock import VirtualClock
 from llmmigrate.document import load_folder
 from llmmigrate.graph import Graph
+from llmmigrate.metrics.cells import ASSIGNED
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import downgrade, undo, upgrade
@@ -152,7 +153,7 @@ class Stage:
                     error = "timeout" if failing and arm == "candidate" else None
                     unit = f"{seq}-{moment}-{number}"
                     recorder.observe(ROUTE, generation, arm, unit, "", Outcome(error_class=error, tokens=100))
-                recorder.assigned(ROUTE, generation, "candidate", unit)
+                recorder.count(ROUTE, generation, "candidate", ASSIGNED, unit)
             clock.advance(600)
             recorder.cut(clock.monotonic())
             for number, payload, _ in recorder.waiting():

@@ -70,6 +70,9 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
         notes.append(f"history: {state.version} rows, head {state.head_hash[:12]}")
     if route.forsaken:
         notes.append("nobody is watching: routers serve control. Start llmmigrate run")
+    opened = route.figures.get("candidate", {}).get("breaker_opened", 0)
+    if opened:
+        notes.append(f"routers stopped calling the failing candidate by themselves {opened} times")
     if state.accepted:
         notes.append(f"accepted by a person: {', '.join(state.accepted)}")
     if state.active and route.evaluated_at is not None:

@@ -22,6 +22,12 @@ UNIT_BUCKETS = 64
 ASSIGNED = "assigned"
 """The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
 
+BREAKER_OPENED = "breaker_opened"
+"""The counter of replicas that stopped calling a failing candidate by themselves."""
+
+COUNTERS = frozenset({ASSIGNED, BREAKER_OPENED})
+"""What is counted beside the metrics: no data of an arm, and no time on fresh data."""
+
 PAYLOAD_VERSION = 1
 """The form of a flush: `{"v", "cells": [[*key, buckets, histogram]], "covered": [[route, generation, arm, s]]}`."""
 

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from threading import Lock
 
-from llmmigrate.metrics.cells import ASSIGNED, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
+from llmmigrate.metrics.cells import COUNTERS, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
 from llmmigrate.metrics.outcome import TIMED, Outcome
 
 MAX_COVERED_S = 15 * 60.0
@@ -37,10 +37,10 @@ class Recorder:
             for metric, value in outcome.values():
                 self._add(route, generation, arm, input_type, metric, bucket, value)
 
-    def assigned(self, route: str, generation: int, arm: Arm, unit: str) -> None:
-        """Count one decision: what is decided and never observed is missing evidence."""
+    def count(self, route: str, generation: int, arm: Arm, counter: str, unit: str) -> None:
+        """Count one event beside the metrics, such as a decision (`ASSIGNED`)."""
         with self._lock:
-            self._add(route, generation, arm, "", ASSIGNED, unit_bucket(unit), 1.0)
+            self._add(route, generation, arm, "", counter, unit_bucket(unit), 1.0)
 
     def _known(self, input_type: str) -> str:
         """Keep input types few and short: the rest are counted together."""
@@ -69,7 +69,7 @@ class Recorder:
                 return
             cells, self._cells = self._cells, {}
             covered = []
-            for key in dict.fromkeys((k.route, k.generation, k.arm) for k in cells if k.metric != ASSIGNED):
+            for key in dict.fromkeys((k.route, k.generation, k.arm) for k in cells if k.metric not in COUNTERS):
                 covered.append([*key, min(monotonic - self._last.get(key, monotonic), MAX_COVERED_S)])
                 self._last[key] = monotonic
             self._seq += 1

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Lock, Thread
 from types import MappingProxyType
 from typing import Any
@@ -19,14 +20,16 @@ from llmmigrate import settings
 from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, ModelError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
-from llmmigrate.metrics.cells import Arm
+from llmmigrate.metrics.cells import ASSIGNED, BREAKER_OPENED, Arm
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models import ChatRequest, Completion, ModelClient, Usage, costmap
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of
+from llmmigrate.routing.breaker import Breaker
 from llmmigrate.routing.mirror import WORKERS, Mirror
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.snapshot import Snapshot, Target
+from llmmigrate.routing.spool import Spool, Spooled, default_folder
 from llmmigrate.store import Store
 from llmmigrate.store.telemetry import Replica
 
@@ -56,6 +59,7 @@ class Decision:
     bucket: int
     input_type: str = ""
     mirror: Decision | None = None
+    api_base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,13 @@ class _Routing:
     snapshot: Snapshot
     ramp: Ramp
     facts: Mapping[str, ModelFacts]
+    breaker: Breaker
 
     @classmethod
     def of(cls, text: str) -> _Routing:
         snapshot = Snapshot.from_text(text)
         models = [snapshot.control.model, *([snapshot.candidate.model] if snapshot.candidate is not None else [])]
-        return cls(snapshot, snapshot.ramp, {model: costmap.facts(model) for model in models})
+        return cls(snapshot, snapshot.ramp, {model: costmap.facts(model) for model in models}, Breaker())
 
 
 routers: WeakSet[Router] = WeakSet()
@@ -92,9 +97,11 @@ class Router:
     `store` is an open store, else the one that the configuration names. `clients` maps a model string, or the part of
     it before the first slash, to the client that calls it; without any, use `assign` and `observe` around a client of
     your own. With `background` (the default) two threads learn of changes each second and flush each five; without,
-    call `poll` and `flush` yourself. `clock` measures how long data were fresh, and may be virtual; leases always run
-    on real time. `mirror_workers` threads call the candidate in shadow. Close the router, or use it as a context
-    manager, to lose no counts. A forked child may go on using it. Raises StoreError where the store cannot be read.
+    call `poll` and `flush` yourself. `clock` measures how long data were fresh and candidates rest, and may be virtual;
+    leases always run on real time. `mirror_workers` threads call the candidate in shadow. What the store cannot take
+    waits in the folder `spool` (with a store of your own: in memory only, unless you name one). Close the router, or
+    use it as a context manager, to lose no counts. A forked child may go on using it. Raises StoreError where the store
+    cannot be read.
     """
 
     def __init__(
@@ -105,9 +112,15 @@ class Router:
         clock: Clock | None = None,
         background: bool = True,
         mirror_workers: int = WORKERS,
+        spool: Path | None = None,
     ) -> None:
         self._owns_store = store is None
-        self._store = store if store is not None else Store.open(settings.load().database_url)
+        self._spool_folder = spool
+        if store is None:
+            url = settings.load().database_url
+            store = Store.open(url)
+            self._spool_folder = spool or default_folder(url)
+        self._store = store
         self._clients = dict(clients or {})
         self._clock: Clock = clock or SystemClock()
         self._background = background
@@ -123,6 +136,8 @@ class Router:
         self.run_id = uuid.uuid4().hex
         self.mirror = Mirror(workers=self._mirror_workers)
         self._recorder = Recorder()
+        self._spool = Spool(self._spool_folder, self.run_id) if self._spool_folder is not None else None
+        self._spooled = 0
         self._lease_until = self._watched_until = float("-inf")
         self._beat: int | None = None
         self._unattended: frozenset[str] = frozenset()
@@ -141,6 +156,8 @@ class Router:
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's lease, threads, counts and connections are not the child's."""
         self._store.after_fork()
+        if self._spool is not None:
+            self._spool.close()
         self._begin()
         self._start()
 
@@ -157,6 +174,8 @@ class Router:
             thread.join(timeout=LEASE_S)
         self.mirror.close()
         self.flush()
+        if self._spool is not None:
+            self._spool.close()
         routers.discard(self)
         self._lease_until = float("-inf")
         try:
@@ -174,6 +193,7 @@ class Router:
         unit: object = None,
         started_at: datetime | str | None = None,
         input_type: str = "",
+        attributes: Mapping[str, object] | None = None,
     ) -> Completion:
         """Answer a request with the model that is in force for its unit.
 
@@ -181,7 +201,7 @@ class Router:
         `started_at` when it began. Where the candidate fails, control answers instead (unless the document says
         `surface`) and the failure is booked on the candidate. Raises ModelError where the call failed.
         """
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type)
+        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
         if decision.mirror is not None:
             shadow = decision.mirror
             self.mirror.submit(lambda: self._call_quietly(shadow, messages))
@@ -194,12 +214,19 @@ class Router:
         return self._complete(routing.control.model, routing.control.params, messages)
 
     def assign(
-        self, route: str, *, unit: object = None, started_at: datetime | str | None = None, input_type: str = ""
+        self,
+        route: str,
+        *,
+        unit: object = None,
+        started_at: datetime | str | None = None,
+        input_type: str = "",
+        attributes: Mapping[str, object] | None = None,
     ) -> Decision:
         """Decide which model a request goes to; no I/O. Raises TargetNotFound for a route never upgraded, nothing else.
 
         `unit` may be anything with a text, such as a UUID; `started_at` a time or its ISO text, in UTC where it names
-        no zone. One that cannot be read is left out, and logged.
+        no zone. One that cannot be read is left out, and logged. `attributes` of the unit, such as its tenant, are held
+        against the document's cohort: who is not admitted, or cannot be judged, never meets the candidate.
         """
         routing = self._routes.get(route)
         if routing is None:
@@ -212,14 +239,17 @@ class Router:
         bucket = bucket_of(f"{snapshot.revision}{unit}")
         now = time.monotonic()
         watched = snapshot.mirror or now < self._watched_until or route in self._unattended
-        candidate = snapshot.candidate if watched and now < self._lease_until else None
+        served = watched and now < self._lease_until and snapshot.cohort.admits(attributes or {})
+        candidate = snapshot.candidate if served else None
         arm: Arm = routing.ramp.arm(bucket, _time(started_at)) if candidate is not None else "control"
+        if arm == "candidate" and not routing.breaker.allows(self._clock.monotonic()):
+            arm = "control"
         serving = candidate if arm == "candidate" and candidate is not None else snapshot.control
         mirror = None
         if snapshot.mirror and candidate is not None:
             mirror = self._decision(snapshot, "candidate", candidate, unit, bucket, input_type)
-            self._recorder.assigned(route, snapshot.generation, "candidate", unit)
-        self._recorder.assigned(route, snapshot.generation, arm, unit)
+            self._recorder.count(route, snapshot.generation, "candidate", ASSIGNED, unit)
+        self._recorder.count(route, snapshot.generation, arm, ASSIGNED, unit)
         return self._decision(snapshot, arm, serving, unit, bucket, input_type, mirror)
 
     def observe(
@@ -260,6 +290,17 @@ class Router:
         self._recorder.observe(
             decision.route, decision.generation, decision.arm, decision.unit, decision.input_type, outcome
         )
+        if decision.arm == "candidate":
+            self._protect(decision, error_class)
+
+    def _protect(self, decision: Decision, error_class: str | None) -> None:
+        """Let the breaker know what came of a user's request to the candidate."""
+        routing = self._routes.get(decision.route)
+        if routing is None or routing.snapshot.mirror or routing.snapshot.generation != decision.generation:
+            return
+        if routing.breaker.note(error_class, self._clock.monotonic()):
+            _log.warning("route %s: the candidate failed again and again, this replica rests from it", decision.route)
+            self._recorder.count(decision.route, decision.generation, "candidate", BREAKER_OPENED, decision.unit)
 
     def _cost(self, decision: Decision, usage: Usage) -> float | None:
         routing = self._routes.get(decision.route)
@@ -326,7 +367,7 @@ class Router:
         self._watched_until = asked_at + WATCH_S - age
 
     def flush(self) -> None:
-        """Deliver what was counted; what the store cannot take now is kept for the next time."""
+        """Deliver what was counted; what the store cannot take now is spooled, and kept for the next time."""
         with self._flush_lock:
             self._recorder.cut(self._clock.monotonic())
             try:
@@ -334,8 +375,29 @@ class Router:
                     late = timedelta(seconds=self._clock.monotonic() - cut_at)
                     self._store.telemetry.put_flush(self.run_id, seq, payload, at=self._store.now() - late)
                     self._recorder.delivered(seq)
+                self._deliver_spool()
             except StoreError as error:
                 _log.warning("counts are kept until the store is back: %s", error)
+                self._keep()
+
+    def _keep(self) -> None:
+        """Put what waits into the spool, once each: a killed process then loses only what was not cut yet."""
+        if self._spool is None:
+            return
+        for seq, payload, cut_at in self._recorder.waiting():
+            if seq > self._spooled:
+                at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - cut_at)
+                self._spool.put(Spooled(self.run_id, seq, at, payload))
+                self._spooled = seq
+
+    def _deliver_spool(self) -> None:
+        """Hand over what waits in files, this replica's and those of processes that are gone; raises StoreError."""
+        if self._spool is None:
+            return
+        for file, flushes in self._spool.waiting():
+            for flush in flushes:
+                self._store.telemetry.put_flush(flush.run_id, flush.seq, flush.payload, at=flush.at)
+            self._spool.delivered(file)
 
     def _repeat(self, interval: float, work: Any) -> None:
         while not self._closing.wait(interval):
@@ -401,6 +463,7 @@ class Router:
             bucket=bucket,
             input_type=input_type,
             mirror=mirror,
+            api_base=target.api_base,
         )
 
 

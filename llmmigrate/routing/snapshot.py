@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.clock import from_text, to_text
 from llmmigrate.routing.assignment import Ramp
+from llmmigrate.routing.cohort import EVERYBODY, Cohort
 from llmmigrate.stages import Stage
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model with its parameters."""
+    """A model with its parameters, and the address of a server of one's own."""
 
     model: str
     params: dict[str, Any]
+    api_base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Snapshot:
     holdback: float = 0.0
     mirror: bool = False
     fallback: bool = True
+    cohort: Cohort = EVERYBODY
 
     @property
     def ramp(self) -> Ramp:
@@ -57,14 +60,13 @@ class Snapshot:
                 "route": self.route,
                 "generation": self.generation,
                 "revision": self.revision,
-                "control": {"model": self.control.model, "params": self.control.params},
-                "candidate": {"model": self.candidate.model, "params": self.candidate.params}
-                if self.candidate is not None
-                else None,
+                "control": asdict(self.control),
+                "candidate": asdict(self.candidate) if self.candidate is not None else None,
                 "steps": [[to_text(since), share] for since, share in self.steps],
                 "holdback": self.holdback,
                 "mirror": self.mirror,
                 "fallback": self.fallback,
+                "cohort": asdict(self.cohort),
             }
         )
 
@@ -74,6 +76,10 @@ class Snapshot:
         data = json.loads(text)
         data["control"] = Target(**data["control"])
         data["candidate"] = Target(**data["candidate"]) if data["candidate"] is not None else None
+        rules = data.get("cohort", {})
+        data["cohort"] = Cohort(
+            **{way: {name: tuple(values) for name, values in some.items()} for way, some in rules.items()}
+        )
         data["steps"] = tuple((from_text(since), float(share)) for since, share in data["steps"])
         return cls(**data)
 
@@ -101,7 +107,14 @@ def on_stage(
         holdback=stage.holdback,
         mirror=stage.mirror,
         fallback=migration.canary.on_candidate_error == "fallback",
+        cohort=_cohort(migration),
     )
+
+
+def _cohort(migration: Migration) -> Cohort:
+    rules = migration.canary.cohort
+    ways = [{name: tuple(values) for name, values in (some or {}).items()} for some in (rules.include, rules.exclude)]
+    return Cohort(*ways)
 
 
 def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
@@ -120,4 +133,4 @@ def all_current(migration: Migration, *, generation: int) -> Snapshot:
 
 
 def _target(endpoint: Endpoint) -> Target:
-    return Target(endpoint.model, dict(endpoint.params))
+    return Target(endpoint.model, dict(endpoint.params), endpoint.api_base)
