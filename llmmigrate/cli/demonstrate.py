@@ -36,6 +36,9 @@ def demo(
         Path | None,
         typer.Option("--data", envvar="LLMMIGRATE_TEST_DATA", help="Folder with recorded answers and a request log."),
     ] = None,
+    fast: Annotated[  # noqa: ARG001 (there is no other story yet)
+        bool, typer.Option("--fast", help="The recorded story; this release has no other.")
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where to put the project; a temporary folder by default.")
     ] = None,

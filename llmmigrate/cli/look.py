@@ -291,5 +291,6 @@ def print_history(run: Project, rows: list[dict[str, Any]], *, evidence: bool) -
             f"{row['seq']:>3}  {at:%Y-%m-%d %H:%M}  {row['route']} {row['revision']}  {start} → {end}  {row['actor']}"
         )
         run.say(f"     {row['reason']}")
-        if evidence and row["evidence"]:
-            run.show(metric_table(json.loads(row["evidence"])["metrics"], indent=5))
+        metrics = json.loads(row["evidence"])["metrics"] if evidence and row["evidence"] else []
+        if metrics:
+            run.show(metric_table(metrics, indent=5))
