@@ -194,13 +194,28 @@ class TargetFailed(LlmmigrateError):
 class ModelError(LlmmigrateError):
     """Say that a call to a model failed.
 
-    `error_class` is one of rate_limit, overloaded, timeout, context_length, content_filter, auth, bad_request,
-    malformed, unknown.
+    `error_class` is one of rate_limit, overloaded, timeout, connection, context_length, content_filter, auth,
+    bad_request, malformed, unknown. `status` is the HTTP status, None without an answer; `retryable` says that another
+    try may succeed, not before `retry_after_s` where the provider named a wait; `attempts` counts the tries made.
     """
 
     code = "model"
 
-    def __init__(self, error_class: str, message: str, *, latency_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        error_class: str,
+        message: str,
+        *,
+        latency_s: float = 0.0,
+        status: int | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        attempts: int = 1,
+    ) -> None:
         super().__init__(message)
         self.error_class = error_class
         self.latency_s = latency_s
+        self.status = status
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.attempts = attempts

@@ -50,7 +50,7 @@ class FakeModel(ModelClient):
         self.error = error
         self.calls = 0
 
-    def complete(self, request: ChatRequest) -> Completion:
+    async def complete(self, request: ChatRequest) -> Completion:
         self.calls += 1
         if self.error is not None:
             raise ModelError(self.error, "the model failed")

@@ -57,12 +57,12 @@ class Flaky(ModelClient):
         self._asked: Counter[str] = Counter()
         self.rate = USUAL_ERRORS
 
-    def complete(self, request: ChatRequest) -> Completion:
+    async def complete(self, request: ChatRequest) -> Completion:
         prompt = str(request.messages[-1]["content"])
         self._asked[prompt] += 1
         if mmh3.hash(f"{prompt}{self._asked[prompt]}", self._seed, signed=False) < self.rate * 2**32:
             raise ModelError("overloaded", "the host is overloaded", latency_s=1.0)
-        return self._client.complete(request)
+        return await self._client.complete(request)
 
 
 @dataclass(frozen=True, slots=True)

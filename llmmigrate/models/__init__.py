@@ -1,6 +1,16 @@
 """Calls to models: one small base class, and the clients that are shipped."""
 
-from llmmigrate.models.base import ChatRequest, Completion, ModelClient, Usage
+from llmmigrate.models.base import ChatRequest, Chunk, Completion, ModelClient, ToolCall, ToolCallDelta, Usage
 from llmmigrate.models.recorded import RecordedAnswer, RecordedClient
 
-__all__ = ["ChatRequest", "Completion", "ModelClient", "RecordedAnswer", "RecordedClient", "Usage"]
+__all__ = [
+    "ChatRequest",
+    "Chunk",
+    "Completion",
+    "ModelClient",
+    "RecordedAnswer",
+    "RecordedClient",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+]

@@ -52,7 +52,7 @@ class RecordedClient(ModelClient):
                         raise ValueError(f"{file}:{number}: not a recorded answer: {error}") from error
         return cls(answers)
 
-    def complete(self, request: ChatRequest) -> Completion:
+    async def complete(self, request: ChatRequest) -> Completion:
         prompt = next((str(m["content"]) for m in reversed(request.messages) if m.get("role") == "user"), "")
         several = self._answers.get(prompt)
         if several is None:

@@ -26,6 +26,7 @@ from llmmigrate.models import ChatRequest, Completion, ModelClient, Usage, costm
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of
 from llmmigrate.routing.breaker import Breaker
+from llmmigrate.routing.loop import LoopThread
 from llmmigrate.routing.mirror import WORKERS, Mirror
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.snapshot import Snapshot, Target
@@ -135,6 +136,7 @@ class Router:
         """Be a replica of one's own, that holds no lease and has counted nothing yet."""
         self.run_id = uuid.uuid4().hex
         self.mirror = Mirror(workers=self._mirror_workers)
+        self._loop = LoopThread()
         self._recorder = Recorder()
         self._spool = Spool(self._spool_folder, self.run_id) if self._spool_folder is not None else None
         self._spooled = 0
@@ -173,6 +175,7 @@ class Router:
         for thread in self._threads:
             thread.join(timeout=LEASE_S)
         self.mirror.close()
+        self._close_clients()
         self.flush()
         if self._spool is not None:
             self._spool.close()
@@ -422,11 +425,20 @@ class Router:
 
     def _complete(self, model: str, params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Completion:
         try:
-            return self._client(model).complete(ChatRequest(model, messages, params))
+            return self._loop.run(_ask(self._client(model), ChatRequest(model, messages, params)))
         except ModelError:
             raise
         except Exception as error:
             raise ModelError("unknown", f"the client of {model} failed: {type(error).__name__}") from error
+
+    def _close_clients(self) -> None:
+        """Close the connections that were opened on this router's loop; its clients may be used again."""
+        for client in set(self._clients.values()):
+            try:
+                self._loop.run(client.close())
+            except Exception:  # noqa: BLE001 (a router must close; it is logged)
+                _log.exception("a client could not be closed")
+        self._loop.close()
 
     def _call_quietly(self, decision: Decision, messages: Sequence[Mapping[str, Any]]) -> None:
         try:
@@ -465,6 +477,10 @@ class Router:
             mirror=mirror,
             api_base=target.api_base,
         )
+
+
+async def _ask(client: ModelClient, request: ChatRequest) -> Completion:
+    return await client.complete(request)
 
 
 def _time(value: datetime | str | None) -> datetime | None:
