@@ -8,18 +8,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmmigrate.models.base import Completion, ModelClient, Usage
-    from llmmigrate.routing.router import Decision, Router
+    from llmmigrate.exceptions import ModelError
+    from llmmigrate.models.base import Chunk, Completion, ModelClient, ToolCall, Usage
+    from llmmigrate.routing.async_router import AsyncRouter
+    from llmmigrate.routing.core import Decision
+    from llmmigrate.routing.router import Router
 
 __version__ = "0.1.0"
 
-__all__ = ["Completion", "Decision", "ModelClient", "Router", "Usage", "__version__"]
+__all__ = [
+    "AsyncRouter",
+    "Chunk",
+    "Completion",
+    "Decision",
+    "ModelClient",
+    "ModelError",
+    "Router",
+    "ToolCall",
+    "Usage",
+    "__version__",
+]
 
 _HOMES = {
+    "AsyncRouter": "llmmigrate.routing.async_router",
+    "Chunk": "llmmigrate.models.base",
     "Completion": "llmmigrate.models.base",
-    "Decision": "llmmigrate.routing.router",
+    "Decision": "llmmigrate.routing.core",
     "ModelClient": "llmmigrate.models.base",
+    "ModelError": "llmmigrate.exceptions",
     "Router": "llmmigrate.routing.router",
+    "ToolCall": "llmmigrate.models.base",
     "Usage": "llmmigrate.models.base",
 }
 

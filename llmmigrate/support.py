@@ -37,8 +37,6 @@ def unsupported(migration: Migration) -> Iterator[Lack]:
         (migration.requires, ("requires",), "cannot look into other environments", "regression"),
         (current.system, ("current", "system"), "does not hand prompts to routers", "regression"),
         (target.system, ("target", "system"), "does not hand prompts to routers", "regression"),
-        (current.api_base, ("current", "api_base"), "does not hand addresses to routers", "regression"),
-        (target.api_base, ("target", "api_base"), "does not hand addresses to routers", "regression"),
         (migration.shadow.budget, ("shadow", "budget"), "does not count what mirroring costs", "regression"),
         (migration.monitoring.notify, ("monitoring", "notify"), "notifies nobody", before_users),
         (

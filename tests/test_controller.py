@@ -130,7 +130,7 @@ def test_routers_serve_control_when_the_controller_falls_silent(world, monkeypat
         assert "candidate" in {router.assign(ROUTE, unit=f"u{n}").arm for n in range(60)}
         later = time.monotonic() + 901
         with monkeypatch.context() as patched:
-            patched.setattr("llmmigrate.routing.router.time.monotonic", lambda: later)
+            patched.setattr("llmmigrate.routing.core.time.monotonic", lambda: later)
             router.poll()
             assert {router.assign(ROUTE, unit=f"u{n}").arm for n in range(60)} == {"control"}
             world.store.telemetry.heartbeat(at=world.store.real_now())

@@ -12,7 +12,18 @@ import llmmigrate.gates
 
 
 def test_the_public_names_are_pinned_and_there():
-    assert llmmigrate.__all__ == ["Completion", "Decision", "ModelClient", "Router", "Usage", "__version__"]
+    assert llmmigrate.__all__ == [
+        "AsyncRouter",
+        "Chunk",
+        "Completion",
+        "Decision",
+        "ModelClient",
+        "ModelError",
+        "Router",
+        "ToolCall",
+        "Usage",
+        "__version__",
+    ]
     assert llmmigrate.gates.__all__ == ["beta_binomial_log_e", "normal_mixture_half_width", "proportion_interval"]
     for name in llmmigrate.__all__:
         assert getattr(llmmigrate, name) is not None

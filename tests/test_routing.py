@@ -179,7 +179,7 @@ def test_a_router_that_hears_nothing_goes_back_to_control_when_its_lease_ends(wo
         router.poll()
         assert {router.assign(ROUTE, unit=f"u{n}").arm for n in range(50)} == {"control", "candidate"}
         late = time.monotonic() + 31
-        monkeypatch.setattr("llmmigrate.routing.router.time.monotonic", lambda: late)
+        monkeypatch.setattr("llmmigrate.routing.core.time.monotonic", lambda: late)
         assert {router.assign(ROUTE, unit=f"u{n}").arm for n in range(50)} == {"control"}
 
 

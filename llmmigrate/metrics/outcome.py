@@ -33,7 +33,8 @@ class Outcome:
     """One request's outcome; None stands for what is not known, and counts for nothing.
 
     Times are seconds, `cost` is in US dollars. `tools_valid` and `schema_valid` say whether the answer's tool calls and
-    its structure were what the request asked for, `refused` whether the model declined.
+    its structure were what the request asked for, `refused` whether the model declined, `abandoned` that the user went
+    before the answer was whole.
     """
 
     error_class: str | None = None
@@ -46,6 +47,7 @@ class Outcome:
     refused: bool | None = None
     tools_valid: bool | None = None
     schema_valid: bool | None = None
+    abandoned: bool = False
 
     def values(self) -> Iterator[tuple[str, float]]:
         """Yield (metric, value) for all that is known; impossible figures are left out, never guessed.
@@ -66,6 +68,8 @@ class Outcome:
         for name, figure in figures:
             if figure is not None and _possible(figure, _LIMITS[name]):
                 yield name, float(figure)
+        if self.abandoned:
+            yield "abandoned", 1.0
         if self.finish_reason is not None:
             yield "truncated_rate", float(self.finish_reason == "length")
         answers = (

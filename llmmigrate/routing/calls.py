@@ -1,0 +1,200 @@
+"""The calls behind both doors: control or candidate, the fallback, streams, and what is recorded of each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmmigrate.exceptions import ModelError
+from llmmigrate.models import ChatRequest, Chunk, Completion, ModelClient
+from llmmigrate.routing.core import Decision, RoutingCore
+from llmmigrate.routing.validity import schema_valid, tools_valid
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a user's request asks, whichever model answers it."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+    def of(self, decision: Decision) -> ChatRequest:
+        """Return the request for a decision's model; the document's parameters win over the caller's."""
+        return ChatRequest(
+            model=decision.model,
+            messages=self.messages,
+            params={**self.params, **decision.params},
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            response_format=self.response_format,
+            api_base=decision.api_base,
+            timeout_s=self.timeout_s,
+        )
+
+
+class Caller:
+    """Calls models for a core. Its coroutines belong to one event loop at a time."""
+
+    def __init__(self, core: RoutingCore, clients: Mapping[str, ModelClient]) -> None:
+        self._core = core
+        self._clients = dict(clients)
+
+    def client(self, model: str) -> ModelClient:
+        """Return the client of a model string: by its whole name, else by its part before the first slash."""
+        client = self._clients.get(model) or self._clients.get(model.partition("/")[0])
+        if client is None:
+            raise ModelError(
+                "unknown", f"no client calls {model!r}: give one in Router(clients=…), or use assign and observe"
+            )
+        return client
+
+    async def complete(self, decision: Decision, asked: Asked) -> Completion:
+        """Answer a user's request; where the candidate fails, control answers. Raises ModelError."""
+        try:
+            return await self.recorded(decision, asked)
+        except ModelError:
+            safe = self._core.safe(decision)
+            if safe is None:
+                raise
+        return await self._guarded(safe, asked)
+
+    async def recorded(self, decision: Decision, asked: Asked) -> Completion:
+        """Call a decision's model and record what came of it; raises ModelError."""
+        began = time.monotonic()
+        try:
+            completion = await self._guarded(decision, asked)
+        except ModelError as error:
+            self._core.observe(decision, error_class=error.error_class, latency_s=error.latency_s or _since(began))
+            raise
+        except asyncio.CancelledError:
+            self._core.observe(decision, abandoned=True)
+            raise
+        self.record(decision, asked, completion)
+        return completion
+
+    async def quietly(self, decision: Decision, asked: Asked) -> None:
+        """Call a decision's model beside a user's request: whatever comes of it is recorded, and nothing raised."""
+        try:
+            await self.recorded(decision, asked)
+        except ModelError as error:
+            _log.debug("a mirrored call failed and is counted: %s", error)
+
+    def record(self, decision: Decision, asked: Asked, completion: Completion) -> None:
+        """Record a whole answer."""
+        self._core.observe(
+            decision,
+            usage=completion.usage,
+            latency_s=completion.latency_s,
+            first_token_s=completion.first_token_s,
+            cost=completion.cost_usd,
+            finish_reason=completion.finish_reason,
+            refused=completion.refusal is not None or completion.finish_reason == "content_filter",
+            tools_valid=tools_valid(completion.tool_calls, asked.tools),
+            schema_valid=schema_valid(completion.text, asked.response_format, completion.tool_calls),
+        )
+
+    async def _guarded(self, decision: Decision, asked: Asked) -> Completion:
+        try:
+            return await self.client(decision.model).complete(asked.of(decision))
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _broken(decision.model, error) from error
+
+    async def stream(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+        """Answer a user's request in pieces.
+
+        A candidate that fails before its first piece is replaced by control, and the user notices nothing; one that
+        breaks later ends the stream with ModelError, as a direct call would. A stream that its reader leaves is counted
+        as abandoned.
+        """
+        safe = self._core.safe(decision)
+        started = False
+        try:
+            async with closing(self._watched(decision, asked)) as pieces:
+                async for chunk in pieces:
+                    started = True
+                    yield chunk
+                return
+        except ModelError:
+            if started or safe is None:
+                raise
+        async with closing(self._pieces(safe, asked)) as pieces:
+            async for chunk in pieces:
+                yield chunk
+
+    async def _watched(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+        """Give a model's pieces and record what comes of them, once, however the stream ends."""
+        began = time.monotonic()
+        first: float | None = None
+        completion: Completion | None = None
+        error: ModelError | None = None
+        try:
+            async with closing(self._pieces(decision, asked)) as pieces:
+                async for chunk in pieces:
+                    if first is None and (chunk.text or chunk.tool_calls):
+                        first = _since(began)
+                    completion = chunk.completion or completion
+                    yield chunk
+            if completion is None:
+                raise ModelError("malformed", f"the stream of {decision.model} broke off")  # noqa: TRY301 (recorded below)
+        except ModelError as caught:
+            error = caught
+            raise
+        finally:
+            if completion is not None:
+                self.record(decision, asked, completion)
+            elif error is not None:
+                self._core.observe(
+                    decision, error_class=error.error_class, latency_s=_since(began), first_token_s=first
+                )
+            else:
+                self._core.observe(decision, abandoned=True, first_token_s=first)
+
+    async def _pieces(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+        try:
+            async with closing(self.client(decision.model).stream(asked.of(decision))) as pieces:
+                async for chunk in pieces:
+                    yield chunk
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _broken(decision.model, error) from error
+
+    async def close(self) -> None:
+        """Close the connections that were opened on this event loop; the clients may be used again."""
+        for client in set(self._clients.values()):
+            try:
+                await client.close()
+            except Exception:  # noqa: BLE001 (a router must close; it is logged)
+                _log.exception("a client could not be closed")
+
+
+@asynccontextmanager
+async def closing(pieces: AsyncIterator[Chunk]) -> AsyncIterator[AsyncIterator[Chunk]]:
+    """Close a stream when it is left, where it can be closed: that ends the call behind it."""
+    try:
+        yield pieces
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _since(began: float) -> float:
+    return time.monotonic() - began
+
+
+def _broken(model: str, error: Exception) -> ModelError:
+    return ModelError("unknown", f"the client of {model} failed: {type(error).__name__}")

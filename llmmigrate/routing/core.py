@@ -1,0 +1,430 @@
+"""The core of a router: decides which model answers, under a lease, and records what came of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Lock, Thread
+from types import MappingProxyType
+from typing import Any, Self
+from weakref import WeakSet
+
+from llmmigrate import settings
+from llmmigrate.clock import Clock, SystemClock
+from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
+from llmmigrate.lifecycle import WATCH_S
+from llmmigrate.metrics.cells import ASSIGNED, BREAKER_OPENED, Arm
+from llmmigrate.metrics.outcome import Outcome
+from llmmigrate.models import Usage, costmap
+from llmmigrate.models.costmap import ModelFacts
+from llmmigrate.routing.assignment import Ramp, bucket_of
+from llmmigrate.routing.breaker import Breaker
+from llmmigrate.routing.recorder import Recorder
+from llmmigrate.routing.snapshot import Snapshot, Target
+from llmmigrate.routing.spool import Spool, Spooled, default_folder
+from llmmigrate.store import Store
+from llmmigrate.store.telemetry import Replica
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+FLUSH_S = 5.0
+_CHANGES_PER_POLL = 3
+LEASE_S = 30.0
+"""How long a replica may serve a candidate after it last heard of the store; then it is back on control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which model a request goes to. Give it back to `observe` with what happened.
+
+    `mirror` is the candidate's decision where this request is to be repeated there without the user noticing.
+    """
+
+    route: str
+    arm: Arm
+    model: str
+    params: Mapping[str, Any]
+    generation: int
+    revision: str | None
+    unit: str
+    bucket: int
+    input_type: str = ""
+    mirror: Decision | None = None
+    api_base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Routing:
+    """A route's routing as it is served; `facts` are the prices of its models, read before they are needed."""
+
+    snapshot: Snapshot
+    ramp: Ramp
+    facts: Mapping[str, ModelFacts]
+    breaker: Breaker
+
+    @classmethod
+    def of(cls, text: str) -> _Routing:
+        snapshot = Snapshot.from_text(text)
+        models = [snapshot.control.model, *([snapshot.candidate.model] if snapshot.candidate is not None else [])]
+        return cls(snapshot, snapshot.ramp, {model: costmap.facts(model) for model in models}, Breaker())
+
+
+routers: WeakSet[RoutingCore] = WeakSet()
+"""The routers of this process: a forked child makes each its own."""
+
+
+def _after_fork() -> None:
+    for router in list(routers):
+        router.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class RoutingCore:
+    """Decide in process, as one replica of a store; the doors `Router` and `AsyncRouter` add the calls to models.
+
+    `store` is an open store, else the one that the configuration names. With `background` (the default) two threads
+    learn of changes each second and flush each five; without, call `poll` and `flush` yourself. `clock` measures how
+    long data were fresh and candidates rest, and may be virtual; leases always run on real time. What the store cannot
+    take waits in the folder `spool` (with a store of your own: in memory only, unless you name one). A forked child may
+    go on using it. Raises StoreError where the store cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        background: bool = True,
+        spool: Path | None = None,
+    ) -> None:
+        self._owns_store = store is None
+        self._spool_folder = spool
+        if store is None:
+            url = settings.load().database_url
+            store = Store.open(url)
+            self._spool_folder = spool or default_folder(url)
+        self._store = store
+        self._clock: Clock = clock or SystemClock()
+        self._background = background
+        self._routes: dict[str, _Routing] = {}
+        self._begin()
+        self._poll()
+        self._start()
+        routers.add(self)
+
+    def _begin(self) -> None:
+        """Be a replica of one's own, that holds no lease and has counted nothing yet."""
+        self.run_id = uuid.uuid4().hex
+        self._recorder = Recorder()
+        self._spool = Spool(self._spool_folder, self.run_id) if self._spool_folder is not None else None
+        self._spooled = 0
+        self._lease_until = self._watched_until = float("-inf")
+        self._beat: int | None = None
+        self._unattended: frozenset[str] = frozenset()
+        self._poll_lock, self._flush_lock = Lock(), Lock()
+        self._closing = Event()
+        self._threads: list[Thread] = []
+
+    def _start(self) -> None:
+        if not self._background:
+            return
+        for name, interval, work in (("poll", POLL_S, self.poll), ("flush", FLUSH_S, self.flush)):
+            thread = Thread(target=self._repeat, args=(interval, work), name=f"llmmigrate-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the parent's lease, threads, counts and connections are not the child's."""
+        self._store.after_fork()
+        if self._spool is not None:
+            self._spool.close()
+        self._begin()
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush, and say goodbye to the store."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join(timeout=LEASE_S)
+        self._finish()
+        self.flush()
+        if self._spool is not None:
+            self._spool.close()
+        routers.discard(self)
+        self._lease_until = float("-inf")
+        try:
+            self._store.telemetry.forget_replica(self.run_id)
+        except StoreError as error:
+            _log.warning("could not sign off from the store: %s", error)
+        if self._owns_store:
+            self._store.close()
+
+    def _finish(self) -> None:
+        """End what a door has under way, before the last flush."""
+
+    def assign(
+        self,
+        route: str,
+        *,
+        unit: object = None,
+        started_at: datetime | str | None = None,
+        input_type: str = "",
+        attributes: Mapping[str, object] | None = None,
+    ) -> Decision:
+        """Decide which model a request goes to; no I/O. Raises TargetNotFound for a route never upgraded, nothing else.
+
+        `unit` may be anything with a text, such as a UUID; `started_at` a time or its ISO text, in UTC where it names
+        no zone. One that cannot be read is left out, and logged. `attributes` of the unit, such as its tenant, are held
+        against the document's cohort: who is not admitted, or cannot be judged, never meets the candidate.
+        """
+        routing = self._routes.get(route)
+        if routing is None:
+            raise TargetNotFound(
+                f"route {route!r} is not known to the store; known are {', '.join(sorted(self._routes)) or 'none'}",
+                hint=f"llmmigrate upgrade {route}",
+            )
+        snapshot = routing.snapshot
+        unit = str(unit) if unit is not None else uuid.uuid4().hex
+        bucket = bucket_of(f"{snapshot.revision}{unit}")
+        now = time.monotonic()
+        watched = snapshot.mirror or now < self._watched_until or route in self._unattended
+        served = watched and now < self._lease_until and snapshot.cohort.admits(attributes or {})
+        candidate = snapshot.candidate if served else None
+        arm: Arm = routing.ramp.arm(bucket, _time(started_at)) if candidate is not None else "control"
+        if arm == "candidate" and not routing.breaker.allows(self._clock.monotonic()):
+            arm = "control"
+        serving = candidate if arm == "candidate" and candidate is not None else snapshot.control
+        mirror = None
+        if snapshot.mirror and candidate is not None:
+            mirror = self._decision(snapshot, "candidate", candidate, unit, bucket, input_type)
+            self._recorder.count(route, snapshot.generation, "candidate", ASSIGNED, unit)
+        self._recorder.count(route, snapshot.generation, arm, ASSIGNED, unit)
+        return self._decision(snapshot, arm, serving, unit, bucket, input_type, mirror)
+
+    def observe(
+        self,
+        decision: Decision,
+        *,
+        usage: Usage | None = None,
+        error_class: str | None = None,
+        latency_s: float | None = None,
+        first_token_s: float | None = None,
+        cost: float | None = None,
+        finish_reason: str | None = None,
+        refused: bool | None = None,
+        tools_valid: bool | None = None,
+        schema_valid: bool | None = None,
+        abandoned: bool = False,
+    ) -> None:
+        """Record what came of a decision; whatever is not given counts for nothing. Never touches the store.
+
+        `error_class` says that the call failed, and how. Times are seconds; `cost` is in US dollars, and computed from
+        `usage` by the cost map where it is not given. `tools_valid` and `schema_valid` say whether tool calls and
+        structure were what the request asked for, `abandoned` that the user went before the answer was whole.
+        """
+        tokens, cached = _tokens(usage)
+        if cost is None and usage is not None and error_class is None:
+            cost = self._cost(decision, usage)
+        outcome = Outcome(
+            error_class=error_class,
+            tokens=tokens,
+            cached_tokens=cached,
+            cost=cost,
+            latency_s=latency_s,
+            first_token_s=first_token_s,
+            finish_reason=finish_reason,
+            refused=refused,
+            tools_valid=tools_valid,
+            schema_valid=schema_valid,
+            abandoned=abandoned,
+        )
+        self._recorder.observe(
+            decision.route, decision.generation, decision.arm, decision.unit, decision.input_type, outcome
+        )
+        if decision.arm == "candidate":
+            self._protect(decision, error_class)
+
+    def _protect(self, decision: Decision, error_class: str | None) -> None:
+        """Let the breaker know what came of a user's request to the candidate."""
+        routing = self._routes.get(decision.route)
+        if routing is None or routing.snapshot.mirror or routing.snapshot.generation != decision.generation:
+            return
+        if routing.breaker.note(error_class, self._clock.monotonic()):
+            _log.warning("route %s: the candidate failed again and again, this replica rests from it", decision.route)
+            self._recorder.count(decision.route, decision.generation, "candidate", BREAKER_OPENED, decision.unit)
+
+    def _cost(self, decision: Decision, usage: Usage) -> float | None:
+        routing = self._routes.get(decision.route)
+        facts = routing.facts.get(decision.model) if routing is not None else None
+        try:
+            return facts.cost(*usage_of(usage)) if facts is not None else None
+        except TypeError:
+            return None
+
+    def safe(self, decision: Decision) -> Decision | None:
+        """Return where a failed candidate request goes instead: to control, or nowhere where the document says so."""
+        routing = self._routes.get(decision.route)
+        if decision.arm == "control" or routing is None or not routing.snapshot.fallback:
+            return None
+        control = routing.snapshot.control
+        return replace(decision, arm="control", model=control.model, params=control.params, api_base=control.api_base)
+
+    def poll(self) -> None:
+        """Learn of routing changes and renew the lease, or let it run out where the store is away.
+
+        A lease is granted only by a read that follows a report of the very generations being served: whoever rolls
+        back either sees this replica's report, or is seen by its read.
+        """
+        with self._poll_lock:
+            try:
+                self._poll()
+            except LlmmigrateError as error:
+                _log.warning("routing could not be renewed, control from %.0f s on: %s", LEASE_S, error)
+
+    def _poll(self) -> None:
+        for _ in range(_CHANGES_PER_POLL):
+            asked_at = time.monotonic()
+            served = {name: routing.snapshot.generation for name, routing in self._routes.items()}
+            reported = self._report(served, asked_at)
+            found = self._store.generations()
+            in_force = {name: generation for name, (generation, _) in found.items()}
+            self._unattended = frozenset(name for name, (_, unattended) in found.items() if unattended)
+            if in_force == served:
+                if reported:
+                    self._lease_until = asked_at + LEASE_S
+                return
+            if not any(generation > served.get(name, -1) for name, generation in in_force.items()):
+                _log.warning("the store's routing is older than what was served: it is not followed, the lease ends")
+                return
+            for state in self._store.routes():
+                if state.snapshot is not None and state.generation > served.get(state.route, -1):
+                    self._routes[state.route] = _Routing.of(state.snapshot)
+
+    def _report(self, served: dict[str, int], asked_at: float) -> bool:
+        """Say what is served and hear whether a controller lives; False where telemetry is away: then no lease."""
+        try:
+            self._hear_controller(asked_at)
+            self._store.telemetry.report_replica(
+                Replica(self.run_id, socket.gethostname(), os.getpid(), self._store.real_now(), LEASE_S, served)
+            )
+        except StoreError as error:
+            _log.warning("telemetry is away, control from %.0f s on: %s", LEASE_S, error)
+            return False
+        return True
+
+    def _hear_controller(self, asked_at: float) -> None:
+        """Note how long users may still be served by a candidate: a while from the controller's last sign of life.
+
+        A beat is timed from when this replica saw it change, on the monotonic clock; only the first one seen is
+        believed by its date, and never more than that.
+        """
+        beat = self._store.telemetry.last_heartbeat()
+        if beat is None or beat.beat == self._beat:
+            return
+        age = max(0.0, (self._store.real_now() - beat.at).total_seconds()) if self._beat is None else 0.0
+        self._beat = beat.beat
+        self._watched_until = asked_at + WATCH_S - age
+
+    def flush(self) -> None:
+        """Deliver what was counted; what the store cannot take now is spooled, and kept for the next time."""
+        with self._flush_lock:
+            self._recorder.cut(self._clock.monotonic())
+            try:
+                for seq, payload, cut_at in self._recorder.waiting():
+                    late = timedelta(seconds=self._clock.monotonic() - cut_at)
+                    self._store.telemetry.put_flush(self.run_id, seq, payload, at=self._store.now() - late)
+                    self._recorder.delivered(seq)
+                self._deliver_spool()
+            except StoreError as error:
+                _log.warning("counts are kept until the store is back: %s", error)
+                self._keep()
+
+    def _keep(self) -> None:
+        """Put what waits into the spool, once each: a killed process then loses only what was not cut yet."""
+        if self._spool is None:
+            return
+        for seq, payload, cut_at in self._recorder.waiting():
+            if seq > self._spooled:
+                at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - cut_at)
+                self._spool.put(Spooled(self.run_id, seq, at, payload))
+                self._spooled = seq
+
+    def _deliver_spool(self) -> None:
+        """Hand over what waits in files, this replica's and those of processes that are gone; raises StoreError."""
+        if self._spool is None:
+            return
+        for file, flushes in self._spool.waiting():
+            for flush in flushes:
+                self._store.telemetry.put_flush(flush.run_id, flush.seq, flush.payload, at=flush.at)
+            self._spool.delivered(file)
+
+    def _repeat(self, interval: float, work: Any) -> None:
+        while not self._closing.wait(interval):
+            try:
+                work()
+            except Exception:  # noqa: BLE001 (the thread must live on; it is logged)
+                _log.exception("llmmigrate's background work failed and goes on")
+
+    @staticmethod
+    def _decision(
+        snapshot: Snapshot,
+        arm: Arm,
+        target: Target,
+        unit: str,
+        bucket: int,
+        input_type: str,
+        mirror: Decision | None = None,
+    ) -> Decision:
+        return Decision(
+            route=snapshot.route,
+            arm=arm,
+            model=target.model,
+            params=MappingProxyType(target.params),
+            generation=snapshot.generation,
+            revision=snapshot.revision,
+            unit=unit,
+            bucket=bucket,
+            input_type=input_type,
+            mirror=mirror,
+            api_base=target.api_base,
+        )
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    """Read the start of a conversation, whatever a caller has of it; None where it cannot be read."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
+    except (ValueError, AttributeError):
+        _log.warning("the start of a conversation cannot be read and is left out: %r", value)
+        return None
+
+
+def usage_of(usage: Usage) -> tuple[int, int, int]:
+    """Return the tokens of a call as prices want them: prompt, completion, and what of the prompt was cached."""
+    return usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+
+
+def _tokens(usage: Usage | None) -> tuple[float | None, float | None]:
+    """Return the tokens of a call and those of them that were cached, None where they are not known."""
+    try:
+        return (usage.total_tokens, usage.cached_tokens) if usage is not None else (None, None)
+    except TypeError:
+        return None, None
