@@ -6,6 +6,7 @@ Importing it takes seconds; the file beside it is read in some 25 ms.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _FILE = "model_prices_and_context_window_backup.json"
+_TIER = re.compile(r"(?:in|out)put_cost_per_token_above_(\d+)k_tokens$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,11 @@ class ModelFacts:
     input_cost: float | None = None
     output_cost: float | None = None
     cached_input_cost: float | None = None
+    cache_write_cost: float | None = None
     retires: date | None = None
+    provider: str | None = None
+    tier_tokens: int | None = None
+    """Prompts longer than this many tokens have other prices."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
         """Return what a call costs in US dollars, None where a price is not known.
@@ -73,7 +79,12 @@ def facts(model: str) -> ModelFacts:
         input_cost=_cost(entry, "input_cost_per_token"),
         output_cost=_cost(entry, "output_cost_per_token"),
         cached_input_cost=_cost(entry, "cache_read_input_token_cost"),
+        cache_write_cost=_cost(entry, "cache_creation_input_token_cost"),
         retires=retires,
+        provider=entry.get("litellm_provider"),
+        tier_tokens=min(
+            (1000 * int(found[1]) for key in entry if (found := _TIER.match(key)) is not None), default=None
+        ),
     )
 
 

@@ -1,0 +1,30 @@
+"""What a call cost, from the tokens that the provider counted and the prices of the cost map."""
+
+from __future__ import annotations
+
+from llmmigrate.models import costmap
+from llmmigrate.models.base import Usage
+
+
+def cost_usd(model: str, usage: Usage) -> float | None:
+    """Return the price of a call in US dollars, None where a price that it needs is not known.
+
+    Cached tokens are charged at their own prices, never at a guess. A prompt in a dearer tier is None: the map's tiers
+    are not one rule for all providers.
+    """
+    known = costmap.facts(model)
+    if known.tier_tokens is not None and usage.prompt_tokens > known.tier_tokens:
+        return None
+    plain = max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens)
+    parts = (
+        (plain, known.input_cost),
+        (usage.cached_tokens, known.cached_input_cost),
+        (usage.cache_write_tokens, known.cache_write_cost),
+        (usage.completion_tokens, known.output_cost),
+    )
+    total = 0.0
+    for tokens, price in parts:
+        if tokens and price is None:
+            return None
+        total += tokens * (price or 0.0)
+    return total if known.input_cost is not None and known.output_cost is not None else None
