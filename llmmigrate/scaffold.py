@@ -21,7 +21,7 @@ from llmmigrate.exceptions import DocumentInvalid, RefusedError, TargetNotFound
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import write_head
 from llmmigrate.metrics.catalogue import CATALOGUE
-from llmmigrate.models import costmap
+from llmmigrate.models import Usage, costmap, pricing
 from llmmigrate.preflight import Finding, check_document, family
 from llmmigrate.settings import CONFIG_NAME, Settings
 
@@ -165,7 +165,7 @@ _JUDGES = ("openai/gpt-5.1", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-p
 def _measured(current: str, target: str) -> set[str]:
     """Name the metrics that a router measures unaided for these models, and this release decides on."""
     decided = {name for name, metric in CATALOGUE.items() if metric.decided}
-    priced = all(costmap.facts(model).cost(1, 1) is not None for model in (current, target))
+    priced = all(pricing.cost_usd(model, Usage(1, 1)) is not None for model in (current, target))
     return decided if priced else decided - {"cost_per_request"}
 
 

@@ -15,6 +15,7 @@ from llmmigrate.metrics.figures import figures
 from llmmigrate.metrics.histogram import FIRST_S, GROWTH, LAST, bin_of, quantile, upper_edge
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models.costmap import ModelFacts
+from llmmigrate.models.pricing import cost
 from tests.conftest import ROUTE
 
 TIMES = st.floats(1e-6, 10_000)
@@ -86,10 +87,10 @@ def test_answers_become_rates():
 
 def test_cached_tokens_cost_less_where_they_have_a_price():
     facts = ModelFacts(input_cost=2.0, output_cost=10.0, cached_input_cost=0.5)
-    assert facts.cost(10, 3) == 50.0
-    assert facts.cost(10, 3, cached_tokens=4) == 6 * 2.0 + 4 * 0.5 + 30.0
-    assert ModelFacts(input_cost=2.0, output_cost=10.0).cost(10, 3, cached_tokens=4) == 50.0
-    assert ModelFacts(input_cost=2.0).cost(10, 3) is None
+    assert cost(facts, Usage(10, 3)) == 50.0
+    assert cost(facts, Usage(10, 3, cached_tokens=4)) == 6 * 2.0 + 4 * 0.5 + 30.0
+    assert cost(ModelFacts(input_cost=2.0, output_cost=10.0), Usage(10, 3, cached_tokens=4)) is None
+    assert cost(ModelFacts(input_cost=2.0), Usage(10, 3)) is None
 
 
 def test_what_is_observed_is_what_is_shown(world):

@@ -34,18 +34,6 @@ class ModelFacts:
     tier_tokens: int | None = None
     """Prompts longer than this many tokens have other prices."""
 
-    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
-        """Return what a call costs in US dollars, None where a price is not known.
-
-        `cached_tokens` are those of the prompt that the provider had cached; without a price of their own they cost as
-        the others do.
-        """
-        if self.input_cost is None or self.output_cost is None:
-            return None
-        cached_cost = self.cached_input_cost if self.cached_input_cost is not None else self.input_cost
-        fresh = prompt_tokens - cached_tokens
-        return fresh * self.input_cost + cached_tokens * cached_cost + completion_tokens * self.output_cost
-
 
 @lru_cache(maxsize=1)
 def _entries() -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
 from llmmigrate.metrics.cells import ASSIGNED, BREAKER_OPENED, Arm
 from llmmigrate.metrics.outcome import Outcome
-from llmmigrate.models import Usage, costmap
+from llmmigrate.models import Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of
 from llmmigrate.routing.breaker import Breaker
@@ -274,7 +274,7 @@ class RoutingCore:
         routing = self._routes.get(decision.route)
         facts = routing.facts.get(decision.model) if routing is not None else None
         try:
-            return facts.cost(*usage_of(usage)) if facts is not None else None
+            return pricing.cost(facts, usage) if facts is not None else None
         except TypeError:
             return None
 
@@ -415,11 +415,6 @@ def _time(value: datetime | str | None) -> datetime | None:
     except (ValueError, AttributeError):
         _log.warning("the start of a conversation cannot be read and is left out: %r", value)
         return None
-
-
-def usage_of(usage: Usage) -> tuple[int, int, int]:
-    """Return the tokens of a call as prices want them: prompt, completion, and what of the prompt was cached."""
-    return usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
 
 
 def _tokens(usage: Usage | None) -> tuple[float | None, float | None]:
