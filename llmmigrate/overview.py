@@ -144,7 +144,7 @@ def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool)
         evaluated_at=from_text(seen["at"]) if seen is not None else None,
         waiting_for=seen["waiting_for"] if seen is not None else [],
         metrics=seen["metrics"] if seen is not None else [],
-        figures=seen["figures"] if seen is not None else {},
+        figures=seen.get("figures", {}) if seen is not None else {},
         last_reason=_last_reason(store, state),
         profile=document.value("profile", default="standard") if document is not None else None,
         unfit=fault.message if fault is not None else _unfit(state, document, graph),
