@@ -191,8 +191,8 @@ class Providers:
                     return answer
                 name = f"event: {json.loads(event)['type']}\n" if named else ""
                 await answer.write(f"{name}data: {event}\n\n".encode())
-                while kind == "endless":
-                    await answer.write(f"data: {events[0]}\n\n".encode())
+                while kind == "endless" and number == 2:
+                    await answer.write(f"{name}data: {event}\n\n".encode())
                     await asyncio.sleep(0.005)
         except ConnectionError:
             self.abandoned.set()

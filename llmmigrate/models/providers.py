@@ -43,7 +43,7 @@ PROVIDERS = {
 }
 """Mistral gives usage with every stream and is not asked for it; the others give it where `stream_options` asks."""
 
-_OPTIONS_OF_CLIENTS = {
+OPTIONS_OF_CLIENTS = {
     "api_base", "api_key", "base_url", "custom_llm_provider", "drop_params", "extra_headers", "max_retries",
     "num_retries", "request_timeout", "stream", "stream_options", "timeout",
 }  # fmt: skip
@@ -123,7 +123,7 @@ def _adapted(asked: Mapping[str, Any], provider: str, model: str, base: str) -> 
     elif provider == "mistral":
         renamed = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}
     for name, value in asked.items():
-        if name in _OPTIONS_OF_CLIENTS:
+        if name in OPTIONS_OF_CLIENTS:
             dropped.append(f"{name}: not sent")
         elif name == "extra_body" and isinstance(value, Mapping):
             params.update(value)
