@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,9 +47,13 @@ class Clients:
         return self._made[kind]
 
     async def close(self) -> None:
-        """Close the connections of all clients on this event loop."""
-        for client in {*self._own.values(), *self._made.values()}:
-            await client.close()
+        """Close the connections of all clients on this event loop; one that fails keeps none of the others open."""
+        ended = await asyncio.gather(
+            *(client.close() for client in {*self._own.values(), *self._made.values()}), return_exceptions=True
+        )
+        for failure in ended:
+            if isinstance(failure, BaseException):
+                raise failure
 
     def _make(self, kind: str) -> ModelClient:
         if kind == "direct":

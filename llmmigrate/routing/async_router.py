@@ -62,8 +62,9 @@ class AsyncMirror:
 class AsyncRouter(RoutingCore):
     """Route calls in process, on an event loop.
 
-    `clients` maps a model string, or the part of it before the first slash, to the client that calls it; without any,
-    use `assign` and `observe` around a client of your own. The other arguments, and what may be raised, are those of
+    `clients` maps a model string, or the part of it before the first slash, to a client of your own that calls it; all
+    others are called directly where they speak OpenAI's protocol, and through LiteLLM elsewhere. Or use `assign` and
+    `observe` around what you have. The other arguments, and what may be raised, are those of
     `RoutingCore`. Deciding never blocks; polls and flushes run in threads of their own. Close it with `aclose`, or use
     it as an asynchronous context manager, to lose no counts.
     """

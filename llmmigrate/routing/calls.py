@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmmigrate.exceptions import ModelError
-from llmmigrate.models import ChatRequest, Chunk, Completion, ModelClient
+from llmmigrate.models import ChatRequest, Chunk, Clients, Completion, ModelClient
 from llmmigrate.routing.core import Decision, RoutingCore
 from llmmigrate.routing.validity import schema_valid, tools_valid
 
@@ -48,16 +48,7 @@ class Caller:
 
     def __init__(self, core: RoutingCore, clients: Mapping[str, ModelClient]) -> None:
         self._core = core
-        self._clients = dict(clients)
-
-    def client(self, model: str) -> ModelClient:
-        """Return the client of a model string: by its whole name, else by its part before the first slash."""
-        client = self._clients.get(model) or self._clients.get(model.partition("/")[0])
-        if client is None:
-            raise ModelError(
-                "unknown", f"no client calls {model!r}: give one in Router(clients=…), or use assign and observe"
-            )
-        return client
+        self._clients = Clients(clients)
 
     async def complete(self, decision: Decision, asked: Asked) -> Completion:
         """Answer a user's request; where the candidate fails, control answers. Raises ModelError."""
@@ -106,7 +97,7 @@ class Caller:
 
     async def _guarded(self, decision: Decision, asked: Asked) -> Completion:
         try:
-            return await self.client(decision.model).complete(asked.of(decision))
+            return await self._clients.client_for(decision.model).complete(asked.of(decision))
         except ModelError:
             raise
         except Exception as error:
@@ -164,7 +155,7 @@ class Caller:
 
     async def _pieces(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
         try:
-            async with closing(self.client(decision.model).stream(asked.of(decision))) as pieces:
+            async with closing(self._clients.client_for(decision.model).stream(asked.of(decision))) as pieces:
                 async for chunk in pieces:
                     yield chunk
         except ModelError:
@@ -174,11 +165,10 @@ class Caller:
 
     async def close(self) -> None:
         """Close the connections that were opened on this event loop; the clients may be used again."""
-        for client in set(self._clients.values()):
-            try:
-                await client.close()
-            except Exception:  # noqa: BLE001 (a router must close; it is logged)
-                _log.exception("a client could not be closed")
+        try:
+            await self._clients.close()
+        except Exception:  # noqa: BLE001 (a router must close; it is logged)
+            _log.exception("a client could not be closed")
 
 
 @asynccontextmanager

@@ -19,8 +19,9 @@ from llmmigrate.store import Store
 class Router(RoutingCore):
     """Route calls in process, from threads.
 
-    `clients` maps a model string, or the part of it before the first slash, to the client that calls it; without any,
-    use `assign` and `observe` around a client of your own. `mirror_workers` threads call the candidate in shadow. The
+    `clients` maps a model string, or the part of it before the first slash, to a client of your own that calls it; all
+    others are called directly where they speak OpenAI's protocol, and through LiteLLM elsewhere. Or use `assign` and
+    `observe` around what you have. `mirror_workers` threads call the candidate in shadow. The
     other arguments, and what may be raised, are those of `RoutingCore`. Close the router, or use it as a context
     manager, to lose no counts.
     """
