@@ -105,6 +105,7 @@ class LostRace(StoreError):
 class DocumentError(LlmmigrateError):
     exit_code = ExitCode.UNFIT
     code = "document"
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,13 @@ class Problem:
 class DocumentInvalid(DocumentError):
     code = "document_invalid"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], *, route: str | None = None) -> None:
         super().__init__(
             "\n".join(str(problem) for problem in problems),
             hint="correct the document, then run the command again",
         )
         self.problems = tuple(problems)
+        self.route = route
 
     def as_dict(self) -> dict[str, Any]:
         body = super().as_dict()

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from llmmigrate.document import Document
-from llmmigrate.exceptions import GraphError, MultipleHeads, TargetNotFound
+from llmmigrate.exceptions import DocumentError, DocumentInvalid, GraphError, MultipleHeads, TargetNotFound
 
 if TYPE_CHECKING:
     from alembic.script.revision import RevisionMap
@@ -22,6 +22,7 @@ SHORTEST = 4
 _IDENTIFIER = re.compile(r"(?P<symbol>\w+)?(?P<steps>[+-]\d+)?", re.ASCII)
 _WORDS = (None, "head", "heads", "base", "current")
 _LOOK = "llmmigrate status"
+_BEGIN = 'llmmigrate new -m "…" --route NAME --from MODEL --to MODEL'
 _STANDS = "llmmigrate current"
 _NOWHERE: Mapping[str, str | None] = MappingProxyType({})
 
@@ -53,18 +54,23 @@ class Graph:
     """All documents, ordered per route from base to head.
 
     A route has a fault where a revision stands twice, a parent is missing, or is another route's, or its own, where
-    there are several heads, or a `current` is not the parent's `target`. Nothing is raised for it until that route is
-    asked for: a mistake in one route stops no other.
+    there are several heads, a `current` is not the parent's `target`, or a file that says to be about it cannot be
+    read (`broken`). Nothing is raised for it until that route is asked for: a mistake in one route stops no other.
+    Files that do not say what they are about are `unread`, and stop none.
     """
 
-    def __init__(self, documents: Sequence[Document]) -> None:
+    def __init__(self, documents: Sequence[Document], broken: Sequence[DocumentInvalid] = ()) -> None:
         self.documents = tuple(documents)
         self._by_revision: dict[str, list[Document]] = {}
         for document in self.documents:
             self._by_revision.setdefault(document.revision, []).append(document)
         ordered = sorted(self.documents, key=_route)
         self._by_route = {route: list(members) for route, members in groupby(ordered, key=_route)}
-        self._faults = {route: list(self._check(route)) for route in self._by_route}
+        self.unread = tuple(error for error in broken if error.route is None)
+        self._faults: dict[str, list[DocumentError]] = {route: list(self._check(route)) for route in self._by_route}
+        for error in broken:
+            if error.route is not None:
+                self._faults.setdefault(error.route, []).insert(0, error)
         self._lines = {route: self._walk(route) for route, faults in self._faults.items() if not faults}
 
     def _check(self, route: str) -> Iterator[GraphError]:
@@ -152,14 +158,14 @@ class Graph:
     @property
     def routes(self) -> list[str]:
         """All routes that have documents, sorted, those with faults too."""
-        return list(self._by_route)
+        return sorted(self._faults)
 
     @property
-    def faults(self) -> list[GraphError]:
+    def faults(self) -> list[DocumentError]:
         """All that is wrong, by route; each error names its route."""
         return [fault for faults in self._faults.values() for fault in faults]
 
-    def fault(self, route: str) -> GraphError | None:
+    def fault(self, route: str) -> DocumentError | None:
         """Return what `line` would raise for a route."""
         return next(iter(self._faults.get(route, [])), None)
 
@@ -179,21 +185,21 @@ class Graph:
         return way[::-1]
 
     def line(self, route: str) -> list[Document]:
-        """Return a route's documents from base to head; empty for an unknown route. Raises the route's GraphError."""
+        """Return a route's documents from base to head; empty for an unknown route. Raises the route's fault."""
         fault = self.fault(route)
         if fault is not None:
             raise fault.with_traceback(None)
         return list(self._lines.get(route, []))
 
     def head(self, route: str) -> Document | None:
-        """Return a route's newest document; raises the route's GraphError."""
+        """Return a route's newest document; raises the route's fault."""
         line = self.line(route)
         return line[-1] if line else None
 
     def after(self, route: str, revision: str | None) -> Document | None:
         """Return the document that follows `revision` on a route (the first one after None).
 
-        Raises the route's GraphError.
+        Raises the route's fault.
         """
         line = self.line(route)
         revisions = [None, *(document.revision for document in line)]
@@ -209,13 +215,13 @@ class Graph:
 
         An identifier is a full or partial (4 or more) revision, `head`, `base`, `current`, each with or without steps
         (`REV-1`), or steps alone (`+1`), counted from what the route stands on: `current` says that per route. A
-        route's name comes before a revision's. Raises TargetNotFound, and the GraphError of the route that is meant.
+        route's name comes before a revision's. Raises TargetNotFound, and the fault of the route that is meant.
         """
         if target is None:
             target = self._only()
-        label, _, identifier = (target, "", "head") if target in self._by_route else target.rpartition("@")
+        label, _, identifier = (target, "", "head") if target in self._faults else target.rpartition("@")
         symbol, steps = _parts(identifier)
-        if ("@" in target and label not in self._by_route) or (symbol is None and steps is None):
+        if ("@" in target and label not in self._faults) or (symbol is None and steps is None):
             raise self._unknown(target)
         route, start = self._start(label or None, symbol, current)
         line = [None, *(document.revision for document in self.line(route))]
@@ -293,15 +299,17 @@ class Graph:
 
     def _only(self) -> str:
         """Return the only route; raises TargetNotFound where there is none or a choice."""
-        if not self._by_route:
-            raise TargetNotFound("there are no documents yet", hint='llmmigrate new -m "…" --route NAME …')
-        if len(self._by_route) > 1:
-            known = ", ".join(self._by_route)
-            raise TargetNotFound(f"name a route: there are {len(self._by_route)} ({known})", hint=_LOOK)
-        return next(iter(self._by_route))
+        routes = self.routes
+        if not routes and self.unread:
+            raise DocumentInvalid([problem for error in self.unread for problem in error.problems])
+        if not routes:
+            raise TargetNotFound("there are no documents yet", hint=_BEGIN)
+        if len(routes) > 1:
+            raise TargetNotFound(f"name a route: there are {len(routes)} ({', '.join(routes)})", hint=_LOOK)
+        return routes[0]
 
     def _unknown(self, target: str) -> TargetNotFound:
-        known = ", ".join(self._by_route) or "none"
+        known = ", ".join(self.routes) or "none"
         return TargetNotFound(f"there is no route or revision {target!r}; routes: {known}", hint=_LOOK)
 
 

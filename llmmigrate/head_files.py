@@ -24,7 +24,17 @@ def head_file_faults(graph: Graph, folder: Path) -> list[GraphError]:
 
     Where a route has several heads, a file that names one of them adds nothing to that fault.
     """
-    return [fault for route in graph.routes if (fault := _fault(route, graph.heads(route), folder)) is not None]
+    found = [fault for route in graph.routes if (fault := _fault(route, graph.heads(route), folder)) is not None]
+    left = sorted(file.name for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    return found + [
+        GraphError(
+            f"the head file of route {route} names a head, and the route has no document",
+            hint=f"restore the document (git log --diff-filter=D -- migrations/versions), or delete heads/{route}",
+            route=route,
+        )
+        for route in left
+        if route not in graph.routes and not route.startswith(".")
+    ]
 
 
 def _fault(route: str, heads: list[str], folder: Path) -> GraphError | None:

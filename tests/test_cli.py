@@ -277,7 +277,7 @@ def test_a_mistyped_store_is_never_nothing_to_roll_back(project):
     assert project("--db", "sqlite:///empty.db", "downgrade", ROUTE, "--reason", "incident")[0] == 1
 
 
-@pytest.mark.parametrize("harm", ["broken", "another", "gone"])
+@pytest.mark.parametrize("harm", ["beside", "spoilt", "another", "gone"])
 def test_upgrade_rolls_back_although_documents_cannot_be_read(run, harm):
     """A candidate that fails in shadow is rolled back whatever lies beside, or instead of, its document."""
     run("init")
@@ -291,15 +291,17 @@ def test_upgrade_rolls_back_although_documents_cannot_be_read(run, harm):
             router.observe(decision.mirror, error_class="timeout")
     store.close()
     [file] = (run.folder / "migrations" / "versions").glob("*.yaml")
-    if harm == "broken":
+    if harm == "beside":
         (file.parent / "wip.yaml").write_text("revision: [")
+    elif harm == "spoilt":
+        file.write_text("route: support\nrevision: [")
     elif harm == "gone":
         file.unlink()
     else:
         run("new", "-m", "x", "--route", "billing", "--from", "a/b", "--to", "c/d")
-    code, _, err = run("upgrade")
-    assert code == {"broken": 6, "another": 1, "gone": 1}[harm]
-    assert "rolled_back" in err
+    code, out, err = run("upgrade")
+    assert code == {"beside": 5, "spoilt": 6, "another": 1, "gone": 1}[harm]
+    assert "rolled_back" in out + err
     assert json.loads(run("--format", "json", "history")[1])["history"][-1]["to_status"] == "rolled_back"
 
 

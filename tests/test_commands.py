@@ -372,3 +372,65 @@ def test_a_paused_route_waits_for_its_person_whoever_looks(world):
     [looked] = Controller(world.store, world.graph, actor="t").once()
     assert looked.tick.state.status == "paused"
     assert settings.load(world.folder / settings.CONFIG_NAME, environ={}).template == "generic"
+
+
+def test_one_broken_document_stops_its_route_only(project):
+    new(project, route="billing")
+    for route in (ROUTE, "billing"):
+        assert project("upgrade", route)[0] == 3
+    [file] = [f for f in document(project).parent.glob("*.yaml") if "route: billing" in f.read_text()]
+    file.write_text("route: billing\nrevision: [")
+    code, out, err = project("status")
+    assert (code, f"{ROUTE} " in out, "shadow" in out) == (6, True, True)
+    assert f"{file.name}:3:" in out + err
+    assert "llmmigrate downgrade ROUTE" in err
+    assert project("status", ROUTE)[0] == 0
+    assert project("upgrade", ROUTE)[0] == 3
+    assert project("upgrade", "billing")[0] == 6
+    code, _, err = project("run", "--once")
+    assert (code, "error: billing: " in err, f"error: {ROUTE}" in err) == (6, True, False)
+    body = json.loads(project("status", "--format", "json")[1])
+    assert (body["healthy"], [one["code"] for one in body["unreadable"]]) == (False, ["document_invalid"])
+    file.write_text("?")
+    assert project("status", ROUTE)[0] == 0
+    assert project("status")[0] == 6
+    assert project("downgrade", "billing", "--reason", "x")[0] == 0
+
+
+def test_history_names_what_was_undone(project):
+    first = json.loads(project("show", "--format", "json")[1])["revision"]
+    project("stamp", ROUTE, "head")
+    project("new", "-m", "On", "--route", ROUTE, "--to", "fake/third")
+    project("upgrade")
+    project("downgrade", ROUTE, "--reason", "slow")
+    assert project("downgrade", "-1", "--expect", first, "--reason", "complaints")[0] == 0
+    rows = json.loads(project("history", "--format", "json")[1])["history"]
+    assert [row["revision"] for row in rows[-2:]] == [first, first]
+    assert rows[-2]["reason"] == f"from {first} down to base: complaints"
+    assert "None" not in project("history")[1]
+    code, out, _ = project("status")
+    assert (code, f"{first}" in out, "stands on base, served by fake/old" in out) == (0, True, True)
+    assert project("upgrade", f"{ROUTE}@+1", "--retry", "--reason", "again")[0] == 3
+    assert (state(project).revision, state(project).completed_revision) == (first, None)
+    assert project("history", "--verify")[0] == 0
+
+
+def test_what_is_foretold_is_what_would_be_refused(project):
+    project("upgrade")
+    assert project("downgrade", "--dry-run", "--to", "canary:7")[0] == 2
+    text = document(project).read_text()
+    document(project).write_text(text.replace("above: 5%", "above: 9%"))
+    code, _, err = project("upgrade", "--dry-run")
+    assert (code, "llmmigrate repair" in err) == (6, True)
+    document(project).write_text(text)
+    project("downgrade", "--reason", "x")
+    revision = json.loads(project("show", "--format", "json")[1])["revision"]
+    code, _, err = project("downgrade", revision, "--reason", "x")
+    assert (code, "below" in err) == (2, True)
+
+
+def test_a_route_whose_only_document_is_gone_is_not_green(project):
+    document(project).unlink()
+    assert project("check")[0] == 6
+    assert project("heads")[0] == 6
+    assert project("history", "-r", "head:base")[0] != 0

@@ -45,6 +45,8 @@ too_long = "Prompt contains 40000 tokens, too large for model with 32768 maximum
         (400, {"error": {"code": 400, "type": "exceed_context_size_error", "message": "m"}}, "context_length", False),
         (404, {"error": "no such model"}, "bad_request", False),
         (0, {"error": {"message": "boom"}}, "overloaded", True),
+        (0, {"error": {"message": "slow down", "code": 429}}, "rate_limit", True),
+        (0, {"error": {"message": "no", "code": 400}}, "bad_request", False),
         (500, "<html>", "overloaded", True),
         (409, {}, "overloaded", True),
         (400, {}, "bad_request", False),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmmigrate.cli.context import Format, Project, exits, git_identity, project
-from llmmigrate.exceptions import StoreMissing
+from llmmigrate.exceptions import RefusedError, StoreMissing
 
 
 def register(app: typer.Typer) -> None:
@@ -118,6 +118,9 @@ def rebase(
     from llmmigrate.rebase import rebase as write
 
     run = project(context, format)
+    if revision in run.graph.routes:
+        heads = run.graph.heads(revision)
+        raise RefusedError(f"say which head is to move: {', '.join(heads)}", hint=f"llmmigrate rebase {heads[-1]}")
     asked = run.graph.find(revision).migration
     made = write(run.settings, run.graph, asked.revision, _applied(run, asked.route), onto=onto)
     run.emit(

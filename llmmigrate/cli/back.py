@@ -80,6 +80,8 @@ def downgrade(
         result = runner.downgrade(
             store, route, actor=run.actor, reason=reason, blind=fault is not None, targets=run.targets
         )
+        if onto is not None and not result.acted:
+            _not_above(run, result.state, onto.revision)
         if onto is not None and not result.silent and _stands_above(run, result.state, onto.revision):
             expected = _expected(run, result.state, expect)
             result = runner.undo(
@@ -117,6 +119,13 @@ def _foretell(run: Project, target: str | None, to: str | None) -> int:
     route, onto = _landing(run, store, target)
     state = store.route(route)
     living = []
+    if to is not None:
+        from llmmigrate.lifecycle import requests
+        from llmmigrate.runner.write import applied
+        from llmmigrate.stages import plan_of
+
+        requests.under_way(state)
+        requests.step_back(plan_of(applied(state).migration), state, to, "foretold")
     try:
         now = store.real_now()
         living = [replica for replica in store.telemetry.replicas() if replica.lease_until > now]
@@ -191,6 +200,16 @@ def _stands_above(run: Project, state: RouteState, onto: str | None) -> bool:
         return True
     line = [document.migration.revision for document in run.graph.line(state.route)]
     return state.completed_revision in line and line.index(onto) < line.index(state.completed_revision)
+
+
+def _not_above(run: Project, state: RouteState, onto: str | None) -> None:
+    """Raise RefusedError where a route would have to go up to land there."""
+    line = [None, *(document.revision for document in run.graph.line(state.route))]
+    if onto in line and state.completed_revision in line and line.index(onto) > line.index(state.completed_revision):
+        raise RefusedError(
+            f"route {state.route} stands on {state.completed_revision or 'base'}, below {onto}",
+            hint=f"llmmigrate upgrade {state.route}@{onto}",
+        )
 
 
 def _expected(run: Project, state: RouteState, expect: str | None) -> str:

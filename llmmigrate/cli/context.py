@@ -41,6 +41,10 @@ _PIPE_WIDTH = 200
 """Columns of a table that goes into a pipe or a log: nothing is cut there."""
 
 
+UsageError: Any = typer.BadParameter.__mro__[1]
+ClickError: Any = typer.BadParameter.__mro__[2]
+"""Typer ships its own copy of click, whose base errors have no public name."""
+
 TARGETS = {"ignore_unknown_options": True}
 """Settings of a command that takes a TARGET: -1 is a plain argument, as with Alembic."""
 
@@ -48,7 +52,7 @@ TARGETS = {"ignore_unknown_options": True}
 def plain(text: str | None) -> str | None:
     """Let -1 be an argument, and all else that looks like an option a usage error."""
     if text is not None and text.startswith("-") and not re.fullmatch(r"-\d+", text):
-        raise typer.BadParameter(f"No such option: {text}")
+        raise UsageError(f"No such option: {text}")
     return text
 
 
@@ -105,18 +109,15 @@ class Project:
 
     @cached_property
     def graph(self) -> Graph:
-        from llmmigrate.document import load_folder
-        from llmmigrate.graph import Graph
-
-        return Graph(load_folder(self.settings.versions))
+        return self.graph_seen_from(None)
 
     def graph_seen_from(self, store: Store | None) -> Graph:
         """Load the documents for a command that only looks: what was applied was valid, and is not checked again."""
-        from llmmigrate.document import load_folder
+        from llmmigrate.document import load_readable
         from llmmigrate.graph import Graph
 
         trusted = store.applied_hashes() if store is not None else frozenset()
-        self.graph = Graph(load_folder(self.settings.versions, trusted=trusted))
+        self.graph = Graph(*load_readable(self.settings.versions, trusted=trusted))
         return self.graph
 
     def document(self, target: str | None) -> Document:
@@ -205,6 +206,8 @@ class Project:
         """Print a line of a human answer; quiet and JSON runs print none."""
         if not self.quiet and self.format is Format.table:
             self.out.print(text)
+            if not self.out.is_terminal:
+                self.out.file.flush()
 
     def show(self, table: RenderableType) -> None:
         """Print a table of a human answer; quiet and JSON runs print none."""

@@ -38,7 +38,7 @@ def run(
     Example: llmmigrate run
     Example: llmmigrate run --once        (each minute from cron)
     """
-    from llmmigrate.document import load_folder
+    from llmmigrate.document import load_readable
     from llmmigrate.graph import Graph
     from llmmigrate.runner import Controller
 
@@ -56,11 +56,16 @@ def run(
 
     controller = Controller(
         tool.store(create=True),
-        lambda: Graph(load_folder(tool.settings.versions)),
+        lambda: Graph(*load_readable(tool.settings.versions)),
         actor=f"{tool.actor} (run)",
         interval_s=interval_s,
         targets=tool.targets,
         on_transition=moved,
+        on_lead=lambda leads: tool.say(
+            f"Looking after all routes each {interval}. ^C ends it."
+            if leads
+            else "Another controller leads: standing by, to take over when it falls silent. ^C ends it."
+        ),
     )
     if once:
         rounds = controller.once()
@@ -69,9 +74,8 @@ def run(
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    tool.say(f"Looking after all routes each {interval}, as {controller.holder}. ^C ends it.")
     controller.run(stop)
-    tool.say("Ended in order; the lease is given back.")
+    tool.say("Ended in order.")
     return int(ExitCode.DONE)
 
 

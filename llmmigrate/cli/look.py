@@ -15,7 +15,7 @@ from llmmigrate.cli.context import Format, Project, exits, project
 from llmmigrate.cli.render import metric_table
 from llmmigrate.cli.views import BEGIN, status_views
 from llmmigrate.clock import from_text
-from llmmigrate.exceptions import ExitCode, RefusedError, StoreError, StoreMissing, TargetNotFound
+from llmmigrate.exceptions import DocumentInvalid, ExitCode, RefusedError, StoreError, StoreMissing, TargetNotFound
 from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
 from llmmigrate.overview import RouteOverview, overview, worst
@@ -63,12 +63,16 @@ def status(
     """
     run = project(context, Format.json if format is StatusFormat.json else Format.table if format else None)
     store = _store(run)
-    routes = overview(run.graph_seen_from(store), store)
+    graph = run.graph_seen_from(store)
+    routes = overview(graph, store)
     if route is not None:
         routes = [one for one in routes if one.state.route == route]
         if not routes:
             raise TargetNotFound(f"no route {route!r}", hint="llmmigrate status")
+    unreadable = [*graph.unread, *(one for one in graph.faults if isinstance(one, DocumentInvalid))]
+    unreadable = [one for one in unreadable if route in (None, one.route)]
     code = int(worst(routes, head=check is Check.head)) if check is not None else 0
+    code = int(ExitCode.UNFIT) if unreadable else code
     if check is not None and store is None:
         run.err.print("error: there is no history store, so nothing can be healthy")
         run.err.print("hint: is --db right? llmmigrate upgrade makes one")
@@ -76,10 +80,11 @@ def status(
     written = _written(routes, format)
     run.emit(
         {
-            "healthy": store is not None and all(one.healthy for one in routes),
+            "healthy": store is not None and not unreadable and all(one.healthy for one in routes),
             "store": store is not None,
             "lost_flushes": _lost(store),
             "routes": [one.to_json() for one in routes],
+            "unreadable": [one.as_dict() for one in unreadable],
         }
     )
     if written is not None:
@@ -87,6 +92,10 @@ def status(
     elif format in (None, StatusFormat.table):
         for view in status_views(routes, store.now() if store is not None else datetime.now(UTC), width=run.out.width):
             run.say(view) if isinstance(view, str) else run.show(view)
+        for fault in unreadable:
+            run.complain(fault)
+        if unreadable and any(one.state.active for one in routes):
+            run.err.print('undo needs no document: llmmigrate downgrade ROUTE --reason "…"')
     return code
 
 
@@ -172,7 +181,7 @@ def heads(
     run = project(context, format)
     names = _names(set(run.graph_seen_from(_store(run)).routes), route)
     faults = [*run.graph.faults, *head_file_faults(run.graph, run.settings.heads)]
-    faults = [fault for fault in faults if fault.route in names]
+    faults = [fault for fault in faults if route is None or fault.route == route]
     found = {name: [_head(run, revision) for revision in run.graph.heads(name)] for name in names}
     run.emit(
         {
@@ -188,9 +197,9 @@ def heads(
         for head in own:
             table.add_row(name, f"{head['revision']} {mark}", Text(head["message"]), head["file"])
     _show_or_begin(run, table)
-    for fault in faults:
+    for fault in (*faults, *run.graph.unread):
         run.complain(fault)
-    return int(ExitCode.UNFIT if faults else ExitCode.DONE)
+    return int(ExitCode.UNFIT if faults or run.graph.unread else ExitCode.DONE)
 
 
 def _head(run: Project, revision: str) -> dict[str, str]:
@@ -257,6 +266,8 @@ def _within(run: Project, rows: list[dict[str, Any]], between: str, route: str |
     if low.route != high.route:
         raise RefusedError(f"{first} and {last} are of two routes: {low.route} and {high.route}")
     line = [document.revision for document in run.graph.line(low.route)]
+    if low.revision is not None and (high.revision is None or line.index(low.revision) > line.index(high.revision)):
+        raise RefusedError(f"{low.revision} is above {high.revision or 'base'}", hint="write the lower one first: A:B")
     start = line.index(low.revision) if low.revision is not None else 0
     wanted = line[start : line.index(high.revision) + 1] if high.revision is not None else []
     return [row for row in rows if row["route"] == low.route and row["revision"] in wanted]
@@ -284,7 +295,7 @@ def print_history(run: Project, rows: list[dict[str, Any]], *, evidence: bool) -
     if not rows:
         run.say("No history yet.")
     for row in rows:
-        start = row["from_phase"] if row["event"] != "started" else "pending"
+        start = row["from_phase"] if row["from_phase"] and row["event"] != "started" else row["from_status"]
         end = row["to_phase"] if row["to_status"] == "running" else row["to_status"]
         at = from_text(row["at"])
         run.say(

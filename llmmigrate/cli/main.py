@@ -20,7 +20,7 @@ import typer.core
 import typer.main
 
 from llmmigrate import __version__
-from llmmigrate.cli.context import Format, Project
+from llmmigrate.cli.context import ClickError, Format, Project, UsageError
 from llmmigrate.exceptions import ExitCode, LlmmigrateError, RefusedError
 
 _HELP = """Move the model behind an LLM feature like a database schema: a reviewed document, gates, and a way back.
@@ -89,7 +89,7 @@ class _Lazy(typer.core.TyperGroup):
         if cmd_name not in COMMANDS:
             near = get_close_matches(cmd_name, COMMANDS, 1)
             hint = f" Did you mean {near[0]}?" if near else " llmmigrate --help names them."
-            raise _UsageError(f"No such command {cmd_name!r}.{hint}")
+            raise UsageError(f"No such command {cmd_name!r}.{hint}")
         module = import_module(f"llmmigrate.cli.{COMMANDS[cmd_name]}")
         part = typer.Typer(rich_markup_mode=None, context_settings=_SETTINGS, callback=lambda: None)
         module.register(part)
@@ -112,10 +112,6 @@ _EXAMPLE = (
     "llmmigrate upgrade",
     "llmmigrate status",
 )
-
-_UsageError: Any = typer.BadParameter.__mro__[1]
-_ClickError: Any = typer.BadParameter.__mro__[2]
-"""Typer ships its own copy of click, whose base errors have no public name."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -180,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write("stopped\n")
         code = 128 + 2
     except Exception as error:
-        if _runs[-1].verbose and not isinstance(error, _ClickError):
+        if _runs[-1].verbose and not isinstance(error, ClickError):
             raise
         code = _failure(error, sys.argv[1:] if arguments is None else arguments)
     sys.exit(code if isinstance(code, int) else 0)
@@ -189,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _failure(error: Exception, arguments: Sequence[str]) -> int:
     """Print an error in one clear line, and return its exit code; a traceback is shown only with -v."""
     run = _runs[-1]
-    if isinstance(error, _ClickError):
+    if isinstance(error, ClickError):
         if {"json", "--format=json"} & set(arguments):
             run.format = Format.json
             return run.fail(RefusedError(error.format_message(), hint="llmmigrate --help"))

@@ -209,6 +209,9 @@ def _foretell(run: Project, route: str, revision: str) -> int:
         run.say(f"Would make the history store, and begin {route} {revision}.")
         return int(ExitCode.HOLD)
     found = runner.preview(store, run.graph, route, revision)
+    edited = runner.edited_document(run.graph, store.route(route))
+    if edited is not None and isinstance(found, Wait):
+        raise edited
     reasons = [reason.to_json() for reason in found.reasons] if isinstance(found, Wait) else []
     would = None if isinstance(found, Wait) else found.event
     run.emit({"dry_run": True, "route": route, "revision": revision, "would": would, "waiting_for": reasons})
@@ -275,7 +278,8 @@ def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
         }
     )
     if result.reached and to is not None and state.active:
-        run.say(f"{state.route} {state.revision} is at {state.phase}, as asked.")
+        where = "as asked" if state.phase == to else f"past {to}"
+        run.say(f"{state.route} {state.revision} is at {state.phase}, {where}.")
     elif result.reached:
         run.say(f"{state.route} is at {state.completed_revision}: nothing left to do.")
     elif state.status == "rolled_back":
@@ -287,7 +291,8 @@ def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
         run.say(f"Next: llmmigrate upgrade {state.route}   (finishes it)")
     elif state.status == "paused":
         run.say(f"{state.route} {state.revision}: paused at {state.phase}; it goes on serving its share.")
-        run.say(f'Next: llmmigrate status, then llmmigrate resume {state.route} --reason "…" or downgrade')
+        run.say(f'Next: llmmigrate status, then llmmigrate resume {state.route} --reason "…"')
+        run.say(f'  or, to go back: llmmigrate downgrade {state.route} --reason "…"')
     else:
         run.say(f"Waiting at {state.phase}:")
         for reason in reasons:

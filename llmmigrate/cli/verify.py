@@ -151,15 +151,19 @@ def _print(run: Project, report: Report, rps: float | None) -> None:
         if id(one) not in shown:
             _print_finding(run, one)
     errors, warnings = len(report.errors), len(report.warnings)
-    run.say(f"{len(report.documents)} documents: {errors} errors, {warnings} warnings.")
+    run.say(f"{_many(len(report.documents), 'document')}: {_many(errors, 'error')}, {_many(warnings, 'warning')}.")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _count(found: list[Finding]) -> str:
     errors = sum(one.severity == "error" for one in found)
     warnings = len(found) - errors
-    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else ["ok"]
+    parts = [_many(errors, "error")] if errors else ["ok"]
     if warnings:
-        parts.append(f"{warnings} warning{'s' * (warnings != 1)}")
+        parts.append(_many(warnings, "warning"))
     return ", ".join(parts)
 
 

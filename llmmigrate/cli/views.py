@@ -60,6 +60,8 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
     notes = []
     if route.unfit is not None and not wide:
         notes.append(f"unfit: {route.unfit}")
+    if state.status in ("rolling_back", "rolled_back"):
+        notes.append(f"stands on {state.completed_revision or 'base'}, served by {route.control}")
     if route.last_reason is not None:
         notes.append(f"{state.status.replace('_', ' ')}: {route.last_reason}")
     shown = 1 if wide else 0
@@ -85,7 +87,7 @@ def _detail(route: RouteOverview, now: datetime, *, wide: bool) -> Iterator[str 
     notes = _notes(route, now, wide=wide)
     if notes or route.metrics or route.unfit_hint is not None:
         yield ""
-        yield f"{state.route}: control {route.control}, candidate {route.candidate or '–'}"
+        yield f"{state.route}: control {route.control or 'unknown'}, candidate {route.candidate or '–'}"
     for note in notes:
         yield f"  {note}"
     if route.metrics:
@@ -108,5 +110,5 @@ def _next(route: RouteOverview) -> str | None:
     if status == "rolling_back":
         return f"llmmigrate upgrade {name}   (it ends the rollback as soon as routers have confirmed)"
     if status == "paused":
-        return f'llmmigrate resume {name} --reason "…", or downgrade {name} if it must go back'
+        return f'llmmigrate resume {name} --reason "…", or llmmigrate downgrade {name} --reason "…"'
     return None

@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.document.canonical import content_hash
-from llmmigrate.document.loader import Document, load_file, load_folder, load_text
+from llmmigrate.document.loader import Document, load_file, load_folder, load_readable, load_text
 
 if TYPE_CHECKING:
     from llmmigrate.document.model import Endpoint, Migration, Rule
 
-__all__ = ["Document", "Endpoint", "Migration", "Rule", "content_hash", "load_file", "load_folder", "load_text"]
+__all__ = [
+    "Document",
+    "Endpoint",
+    "Migration",
+    "Rule",
+    "content_hash",
+    "load_file",
+    "load_folder",
+    "load_readable",
+    "load_text",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmmigrate.document.canonical import content_hash
 from llmmigrate.document.cross import cross_problems, moving_parts
-from llmmigrate.document.source import Path, Source, read
+from llmmigrate.document.source import MAX_BYTES, Path, Source, read
 from llmmigrate.exceptions import DocumentInvalid, Problem
 
 if TYPE_CHECKING:
@@ -104,21 +105,43 @@ def load_file(file: FilePath, *, trusted: frozenset[str] = frozenset()) -> Docum
     return load_text(text, file.name, trusted=trusted)
 
 
-def load_folder(folder: FilePath, *, trusted: frozenset[str] = frozenset()) -> list[Document]:
-    """Read all `*.yaml` and `*.yml` of a folder by name; raises DocumentInvalid with every problem.
+def load_folder(folder: FilePath) -> list[Document]:
+    """Read all `*.yaml` and `*.yml` of a folder by name; raises DocumentInvalid with every problem."""
+    documents, broken = load_readable(folder)
+    if broken:
+        raise DocumentInvalid([problem for error in broken for problem in error.problems])
+    return documents
 
-    Those whose content hash is `trusted` were checked when they were applied, and are not checked again.
+
+def load_readable(
+    folder: FilePath, *, trusted: frozenset[str] = frozenset()
+) -> tuple[list[Document], list[DocumentInvalid]]:
+    """Read what can be read of a folder; return the documents, and the error of each file that is none.
+
+    An error names the route that its file is about, where the file still says so. Documents whose content hash is
+    `trusted` were checked when they were applied, and are not checked again.
     """
     documents: list[Document] = []
-    problems: list[Problem] = []
+    broken: list[DocumentInvalid] = []
     for file in sorted(file for ending in ("*.yaml", "*.yml") for file in folder.glob(ending)):
         try:
             documents.append(load_file(file, trusted=trusted))
         except DocumentInvalid as error:
-            problems.extend(error.problems)
-    if problems:
-        raise DocumentInvalid(problems)
-    return documents
+            broken.append(DocumentInvalid(error.problems, route=_route_of(file)))
+    return documents, broken
+
+
+_ROUTE_LINE = re.compile(rb"""^route: *["']?([a-z0-9][a-z0-9._-]{0,62})["']? *(?:#.*)?\r?$""", re.MULTILINE)
+
+
+def _route_of(file: FilePath) -> str | None:
+    """Find the route that a broken document is about by its line, None where there is no such line."""
+    try:
+        with file.open("rb") as handle:
+            found = _ROUTE_LINE.search(handle.read(MAX_BYTES))
+    except OSError:
+        return None
+    return found[1].decode("ascii") if found is not None else None
 
 
 def _placed(source: Source, detail: object) -> Problem:

@@ -67,6 +67,8 @@ def read(raw: bytes, name: str) -> Source:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         words = f"not valid YAML: {error.problem or error.context}"
+        if "\\t" in words or "cannot start any token" in words:
+            words = f"{words}: indent with spaces, and quote what begins with a sign"
         raise _single(name, line, column, _TOO_DEEP if "nesting" in words else words) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise _single(name, 1, 1, "not valid YAML: unreadable characters or too deeply nested") from error

@@ -31,8 +31,9 @@ def undo(state: RouteState, onto: str | None, reason: str) -> Transition:
             f"route {state.route} has an attempt under way ({state.status})",
             hint=f'llmmigrate downgrade {state.route} --reason "…"',
         )
-    changes = {"completed_revision": onto, "acknowledged": False}
-    return Transition("rolling_back", "rolling_back", state.phase, reason, reroute=True, changes=changes)
+    changes = {"completed_revision": onto, "acknowledged": False, "revision": state.completed_revision}
+    why = f"from {state.completed_revision} down to {onto or 'base'}: {reason}"
+    return Transition("rolling_back", "rolling_back", None, why, reroute=True, changes=changes)
 
 
 def step_back(plan: Plan, state: RouteState, stage: str, reason: str) -> Transition:
@@ -50,7 +51,8 @@ def step_back(plan: Plan, state: RouteState, stage: str, reason: str) -> Transit
 def pause(state: RouteState, reason: str) -> Transition:
     """Stop an attempt from advancing; it goes on serving its share."""
     if state.status == "paused":
-        raise RefusedError(f"route {state.route} is paused already", hint=f"llmmigrate resume {state.route}")
+        following = f'llmmigrate resume {state.route} --reason "…"'
+        raise RefusedError(f"route {state.route} is paused already", hint=following)
     under_way(state)
     return Transition("paused", "paused", state.phase, reason, reroute=False)
 

@@ -83,10 +83,11 @@ _RETRIED = ("rate_limit", "overloaded", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an error body says: its message, and the names that classify it (type, code, status)."""
+    """What an error body says: its message, the names that classify it (type, code, status), an HTTP status or 0."""
 
     message: str = ""
     kinds: tuple[str, ...] = ()
+    status: int = 0
 
 
 def envelope(body: bytes | str | Mapping[str, Any]) -> Envelope:
@@ -115,11 +116,12 @@ def envelope(body: bytes | str | Mapping[str, Any]) -> Envelope:
             error.get("status"),
             inner.get("code") if isinstance(inner, Mapping) else None,
         ),
+        error["code"] if isinstance(error.get("code"), int) else 0,
     )
 
 
 def error_class(status: int, said: Envelope) -> str:
-    """Return the class of an error answer; 0 stands for an error within a stream, which has no status of its own."""
+    """Return the class of an error answer; 0 stands for an error within a stream that names no status."""
     kinds = set(said.kinds)
     if out_of_credit(said):
         return "auth"
@@ -151,7 +153,7 @@ def from_answer(
     and Anthropic clients hold it; never what another try cannot change: context length, 413, credit, filters, keys.
     """
     said = envelope(body)
-    cause = error_class(status, said)
+    cause = error_class(status or said.status, said)
     retryable = cause in _RETRIED
     told = headers.get("x-should-retry", "").lower()
     if told in {"true", "false"}:

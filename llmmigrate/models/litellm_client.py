@@ -1,5 +1,7 @@
 """Every other provider, through LiteLLM's `acompletion`; imported by the first call, which takes some 3 s.
 
+That time is in no latency and no timeout: they are about the provider.
+
 What was sent is seen through `logger_fn`, LiteLLM's own hook of one call (docs.litellm.ai, "local debugging"): it is
 given the body as the provider gets it, before the call, without touching the callbacks of the process. It is held
 against what was asked (`sent`), so that what LiteLLM drops or rewrites is said in `Completion.dropped`. LiteLLM's
@@ -11,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -38,10 +39,11 @@ class LiteLLMClient(ModelClient):
 
     def __init__(self, *, budget: Budget | None = None) -> None:
         self._budget = budget or Budget()
+        self._litellm: Any = None
 
     async def complete(self, request: ChatRequest) -> Completion:
+        call = _Call(await self._loaded(), request)
         started = time.monotonic()
-        call = _Call(request)
         answer, attempts = await with_retries(call.make, self._budget, timeout_s=request.timeout_s)
         latency_s = time.monotonic() - started
         try:
@@ -54,8 +56,8 @@ class LiteLLMClient(ModelClient):
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """Give the answer in pieces; tries again only before the first. An abandoned stream is closed."""
+        call = _Call(await self._loaded(), request, stream=True)
         started = time.monotonic()
-        call = _Call(request, stream=True)
         total_s = self._budget.total_s if request.timeout_s is None else min(self._budget.total_s, request.timeout_s)
         answer, attempts = await with_retries(call.make, self._budget, timeout_s=request.timeout_s)
         assembly = Assembly(request.model, started)
@@ -83,16 +85,21 @@ class LiteLLMClient(ModelClient):
         yield last
 
     async def close(self) -> None:
-        """Close the connections that LiteLLM holds for this process, if it was loaded."""
-        litellm: Any = sys.modules.get("litellm")
-        if litellm is not None:
-            await litellm.close_litellm_async_clients()
+        """Close the connections that LiteLLM holds for this process, if this client called it."""
+        if self._litellm is not None:
+            await self._litellm.close_litellm_async_clients()
+
+    async def _loaded(self) -> Any:
+        if self._litellm is None:
+            self._litellm = await asyncio.to_thread(_load)
+        return self._litellm
 
 
 class _Call:
     """One request as LiteLLM takes it, and the body that it made of it."""
 
-    def __init__(self, request: ChatRequest, *, stream: bool = False) -> None:
+    def __init__(self, litellm: Any, request: ChatRequest, *, stream: bool = False) -> None:
+        self._litellm = litellm
         self._request = request
         asked = request.asked()
         self._asked = {name: value for name, value in asked.items() if name not in OPTIONS_OF_CLIENTS}
@@ -101,7 +108,6 @@ class _Call:
         self._sent: Mapping[str, Any] | None = None
 
     async def make(self, left_s: float) -> Any:
-        litellm = await asyncio.to_thread(_loaded)
         options: dict[str, Any] = {
             **self._asked,
             "drop_params": False,
@@ -119,7 +125,7 @@ class _Call:
         messages = [dict(message) for message in self._request.sent_messages()]
         try:
             async with asyncio.timeout(left_s):
-                return await litellm.acompletion(model=self._request.model, messages=messages, **options)
+                return await self._litellm.acompletion(model=self._request.model, messages=messages, **options)
         except Exception as error:
             raise _classed(self._request.model, error) from error
 
@@ -140,7 +146,7 @@ class _Call:
             self._sent = dict(body)
 
 
-def _loaded() -> Any:
+def _load() -> Any:
     for variable in _LOCAL:
         os.environ.setdefault(variable, "True")
     import litellm

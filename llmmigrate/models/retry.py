@@ -23,12 +23,13 @@ T = TypeVar("T")
 class Budget:
     """How far to go for one request: tries in all, and seconds in all, waits included.
 
+    Both are as in OpenAI's and Anthropic's own clients: two more tries, ten minutes.
     Without a named wait, the one before try n + 1 is drawn between 0 and `first_wait_s` × 2ⁿ⁻¹, at most
     `longest_wait_s` ("full jitter", AWS Architecture Blog, 2015).
     """
 
     attempts: int = 3
-    total_s: float = 120.0
+    total_s: float = 600.0
     first_wait_s: float = 0.5
     longest_wait_s: float = 8.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from llmmigrate.document import Document, load_file
-from llmmigrate.exceptions import DocumentInvalid, GraphError, Problem
+from llmmigrate.document import Document, load_readable
+from llmmigrate.exceptions import DocumentError, GraphError, Problem
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
@@ -57,14 +57,11 @@ def check(
     SettingsError for a `git_base` that git does not know.
     """
     report = Report()
-    for file in sorted(file for ending in ("*.yaml", "*.yml") for file in settings.versions.glob(ending)):
-        try:
-            report.documents.append(load_file(file))
-        except DocumentInvalid as error:
-            report.findings += [_invalid(settings, problem) for problem in error.problems]
-    graph = Graph(report.documents)
+    report.documents, broken = load_readable(settings.versions)
+    report.findings += [_invalid(settings, problem, error.route) for error in broken for problem in error.problems]
+    graph = Graph(report.documents, broken)
     places = _Places(settings, graph)
-    report.findings += [places.fault(fault, "GRA-01") for fault in graph.faults]
+    report.findings += [places.fault(fault, "GRA-01") for fault in graph.faults if isinstance(fault, GraphError)]
     report.findings += [places.fault(fault, "GRA-02") for fault in head_file_faults(graph, settings.heads)]
     for document in report.documents:
         report.findings += _document(settings, places, document)
@@ -133,7 +130,7 @@ def _relative(settings: Settings, file: Path) -> str:
     return file.relative_to(settings.root).as_posix() if file.is_relative_to(settings.root) else str(file)
 
 
-def _invalid(settings: Settings, problem: Problem) -> Finding:
+def _invalid(settings: Settings, problem: Problem, route: str | None) -> Finding:
     return Finding(
         rule="DOC-01",
         severity="error",
@@ -142,6 +139,7 @@ def _invalid(settings: Settings, problem: Problem) -> Finding:
         line=problem.line,
         column=problem.column,
         path=problem.path,
+        route=route,
     )
 
 
@@ -247,7 +245,7 @@ def _route(
     """Yield what a route's line of documents says together with time and with what was applied."""
     try:
         line = graph.line(route)
-    except GraphError:
+    except DocumentError:
         return
     active = (state.revision, state.phase) if state is not None and state.active else None
     for document, table in line_timetables(

@@ -3,7 +3,7 @@
 from llmmigrate.runner.controller import Controller, RouteRound, guard
 from llmmigrate.runner.rollback import DowngradeResult, downgrade, undo
 from llmmigrate.runner.tick import TickResult, tick
-from llmmigrate.runner.upgrade import UpgradeResult, preview, reached, upgrade
+from llmmigrate.runner.upgrade import UpgradeResult, edited_document, preview, reached, upgrade
 
 __all__ = [
     "Controller",
@@ -12,6 +12,7 @@ __all__ = [
     "TickResult",
     "UpgradeResult",
     "downgrade",
+    "edited_document",
     "guard",
     "preview",
     "reached",

@@ -71,6 +71,7 @@ class Controller:
         targets: Sequence[TrafficTarget] = (),
         on_transition: OnTransition | None = None,
         on_round: Callable[[list[RouteRound]], None] | None = None,
+        on_lead: Callable[[bool], None] | None = None,
     ) -> None:
         self._store = store
         self._load = load
@@ -79,8 +80,10 @@ class Controller:
         self._targets = targets
         self._on_transition = on_transition
         self._on_round = on_round
+        self._on_lead = on_lead
         self.holder = f"{socket.gethostname()[:40]}-{uuid.uuid4().hex[:12]}"
         self._seen: tuple[Beat, float] | None = None
+        self._leads: bool | None = None
         self._rolled_up: float | None = None
 
     def once(self) -> list[RouteRound]:
@@ -107,7 +110,7 @@ class Controller:
         next_round = time.monotonic()
         while not stop.is_set():
             try:
-                if self._lead() and time.monotonic() >= next_round:
+                if self._tell(leads=self._lead()) and time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._interval_s
                     rounds = self.once()
                     self._roll_up()
@@ -120,6 +123,13 @@ class Controller:
             self._store.telemetry.release_lease(LEASE, self.holder)
         except StoreError as error:
             _log.warning("the lease could not be given back and runs out: %s", error)
+
+    def _tell(self, *, leads: bool) -> bool:
+        """Say when this instance begins to lead, or to stand by."""
+        if leads is not self._leads and self._on_lead is not None:
+            self._on_lead(leads)
+        self._leads = leads
+        return leads
 
     def _lead(self) -> bool:
         """Take, renew or take over the lease; False while another holder gives signs of life."""
@@ -154,6 +164,8 @@ class Controller:
                 )
                 return RouteRound(route, result.last, result.edited)
             if state is not None and state.active:
+                if unfit is None and graph is not None and graph.unread:
+                    unfit = graph.unread[0]
                 blocked = unfit.message if unfit is not None else "its document is gone"
                 moved = tick(self._store, state, actor=self._actor, blocked=blocked, targets=self._targets)
                 if moved.transition is not None and self._on_transition is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmmigrate.document import Document, load_text
 from llmmigrate.exceptions import LostRace, RefusedError, StoreError
@@ -103,6 +103,7 @@ def undo(
             hint=f"llmmigrate status {route}",
         )
     transition = requests.undo(state, onto, reason)
+    transition = replace(transition, changes={**transition.changes, **_last_attempt(store, route, expect)})
     snapshot = _landing(store, state, onto)
     write(store, state, transition, actor=actor, now=store.now(), snapshot=snapshot)
     return _finish(
@@ -148,6 +149,16 @@ def _finish(
     silent = living.intersection(unconfirmed(store, state))
     expired = (living & behind) - silent
     return DowngradeResult(after, True, len(living) - len(expired) - len(silent), len(expired), len(silent))
+
+
+def _last_attempt(store: Store, route: str, revision: str) -> dict[str, object]:
+    """Return what the state says of a revision's last attempt: its number, and the document as it was applied."""
+    rows = [row for row in store.history(route) if row["revision"] == revision]
+    written = [row for row in rows if row["document"] is not None]
+    if not written:
+        return {}
+    last = written[-1]
+    return {"attempt": rows[-1]["attempt"], "document": last["document"], "document_hash": last["document_hash"]}
 
 
 def _landing(store: Store, state: RouteState, onto: str | None) -> Snapshot:

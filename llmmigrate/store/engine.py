@@ -46,7 +46,9 @@ def store_error(error: DBAPIError, doing: str) -> StoreError:
             hint="the same again, or a longer --lock-timeout",
         )
     kind = StoreUnavailable if isinstance(error, (OperationalError, InterfaceError)) else StoreError
-    return kind(f"the store cannot be {doing}: {text}", hint="is the database running, and --db right?")
+    local = "sqlite" in type(error.orig).__module__
+    hint = "is there room, and may the file and its folder be written?" if local else "is the database running?"
+    return kind(f"the store cannot be {doing}: {text}", hint=f"{hint} Is --db right?")
 
 
 def sqlite_file(url: URL) -> Path | None:
