@@ -53,7 +53,7 @@ class NewDocument:
 
 
 def init(folder: Path, *, template: str = "generic") -> list[Path]:
-    """Create the configuration, the folder of documents and their schema; return what was made.
+    """Create the configuration, the folder of documents, their schema and a first suite; return what was made.
 
     `template` is what new documents are made from. Raises RefusedError, with nothing written, where there is a project
     already, and TargetNotFound for an unknown template.
@@ -72,7 +72,12 @@ def init(folder: Path, *, template: str = "generic") -> list[Path]:
     (versions / ".gitkeep").touch()
     schema = versions.parent / NAME
     schema.write_text(schema_text(), "utf-8")
-    return [config, versions, schema]
+    suite = folder / "regression" / "example.yaml"
+    if suite.exists():
+        return [config, versions, schema]
+    suite.parent.mkdir(exist_ok=True)
+    suite.write_text(_environment(None).get_template("suites/starter.yaml.j2").render(), "utf-8")
+    return [config, versions, schema, suite]
 
 
 def new(
@@ -210,8 +215,9 @@ def _slug(message: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")[:40].strip("_") or "migration"
 
 
-def _environment(settings: Settings) -> SandboxedEnvironment:
-    folders = [folder for folder in (settings.templates, shipped_templates()) if folder is not None]
+def _environment(settings: Settings | None) -> SandboxedEnvironment:
+    own = settings.templates if settings is not None else None
+    folders = [folder for folder in (own, shipped_templates()) if folder is not None]
     environment = SandboxedEnvironment(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
         undefined=StrictUndefined,

@@ -45,7 +45,7 @@ def check(tmp_path, capsys):
     """Return a function that puts files in a project and runs a command on it, in this process."""
     init(tmp_path)
     for beside in ("regression/support.yaml", "rubrics/support.md"):
-        (tmp_path / beside).parent.mkdir()
+        (tmp_path / beside).parent.mkdir(exist_ok=True)
         (tmp_path / beside).touch()
     versions = tmp_path / "migrations" / "versions"
 

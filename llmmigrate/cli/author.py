@@ -28,7 +28,7 @@ def init(
 ) -> None:
     """Set up a project in a folder.
 
-    Makes llmmigrate.toml, the folder of migration documents, and the JSON Schema that editors read.
+    Makes llmmigrate.toml, the folder of migration documents, the JSON Schema that editors read, and a first suite.
 
     \b
     Example: llmmigrate init
@@ -39,7 +39,10 @@ def init(
     run = project(context, format)
     made = scaffold.init(folder, template=template)
     run.emit({"created": [str(path) for path in made]})
-    run.say("Created llmmigrate.toml and migrations/; llmmigrate.db will be made beside them at the first upgrade.")
+    run.say(
+        "Created llmmigrate.toml, migrations/ and regression/; llmmigrate.db will be made beside them at the first "
+        "upgrade."
+    )
     run.say('Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
 
 
