@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 _CONNECT = """\
 Connect your application:
-  from llmmigrate import Router, Usage
-  router = Router()
-  d = router.assign("{route}", unit=conversation_id)     # then call d.model with your own client
-  router.observe(d, usage=Usage(prompt_tokens, completion_tokens))     # or error_class="timeout"
+  from llmmigrate import AsyncRouter, Usage     # or Router, for threads
+  router = AsyncRouter()
+  answer = await router.acompletion(route="{route}", messages=messages, unit=conversation_id)
+or keep your own client:
+  d = router.assign("{route}", unit=conversation_id)     # then call d.model with d.params
+  router.observe(d, usage=Usage(prompt_tokens, completion_tokens), latency_s=seconds)     # or error_class="timeout"
   # where d.mirror is set, call d.mirror.model too, out of the user's way, and observe(d.mirror, …)"""
 
 
