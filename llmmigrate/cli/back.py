@@ -69,6 +69,7 @@ def downgrade(
             raise RefusedError("a rollback is recorded with its reason", hint='add --reason "…"')
         reason = str(typer.prompt("Reason", err=True))
     store, fault = Store.open_control(run.settings.database_url)
+    run.keep(store)
     route, onto = _landing(run, store, target)
     reason = _allowed(run, store.route(route), reason, break_glass=break_glass)
     if to is not None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, wraps
 from pathlib import Path
@@ -90,6 +90,7 @@ class Project:
     quiet: bool = False
     verbose: bool = False
     named: str | None = None
+    _stores: list[Store] = field(default_factory=list)
 
     @cached_property
     def actor(self) -> str:
@@ -131,7 +132,17 @@ class Project:
     def store(self, *, create: bool = False, busy_s: float = 30.0) -> Store:
         from llmmigrate.store import Store
 
-        return Store.open(self.settings.database_url, create=create, busy_s=busy_s)
+        return self.keep(Store.open(self.settings.database_url, create=create, busy_s=busy_s))
+
+    def keep(self, store: Store) -> Store:
+        """Close a store when the run ends."""
+        self._stores.append(store)
+        return store
+
+    def close(self) -> None:
+        """Close every store that the run has opened."""
+        while self._stores:
+            self._stores.pop().close()
 
     @cached_property
     def targets(self) -> list[TrafficTarget]:
@@ -144,7 +155,7 @@ class Project:
         """Open the store for a command that only looks: it shows what it can where telemetry is broken."""
         from llmmigrate.store import Store
 
-        return Store.open_to_look(self.settings.database_url)
+        return self.keep(Store.open_to_look(self.settings.database_url))
 
     def target(self, text: str | None) -> Target:
         """Find what a TARGET means; the store is asked only by one that counts from where a route stands."""

@@ -179,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if _runs[-1].verbose and not isinstance(error, ClickError):
             raise
         code = _failure(error, sys.argv[1:] if arguments is None else arguments)
+    finally:
+        _runs[-1].close()
     sys.exit(code if isinstance(code, int) else 0)
 
 
