@@ -77,7 +77,7 @@ def rollbacks(url: str, graph: Graph, controller: Controller | None) -> list[flo
 def measure(name: str, url: str, config: settings.Settings) -> None:
     from multiprocessing import Queue
 
-    graph = Graph(load_folder(config.versions))
+    graph = Graph(load_folder(config.versions, root=config.root))
     store = Store.open(url, create=True)
     for route in graph.routes:
         upgrade(store, graph, route, graph.resolve(route).revision, actor="bench", confirm_s=0)
@@ -149,7 +149,7 @@ def main() -> None:
         for route in range(ROUTES):
             scaffold.new(
                 config,
-                Graph(load_folder(config.versions)),
+                Graph(load_folder(config.versions, root=config.root)),
                 message="m",
                 route=f"r{route}",
                 current="a/b",

@@ -38,7 +38,7 @@ def main() -> None:
     scaffold.new(
         config, Graph([]), message="m", route="r", current="a/b", target="c/d", driver="bench", now=clock.now()
     )
-    graph = Graph(load_folder(config.versions))
+    graph = Graph(load_folder(config.versions, root=config.root))
     store = Store.open(config.database_url, clock=clock, create=True)
     upgrade(store, graph, "r", graph.resolve("r").revision, actor="bench")
     with Router(store=store, clock=clock, background=False) as router:

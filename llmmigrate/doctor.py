@@ -80,7 +80,7 @@ def _documents(settings: Settings) -> Iterator[Sign]:
         yield Sign("documents", "look", f"there is no folder {settings.versions}", "llmmigrate init")
         return
     try:
-        documents = load_folder(settings.versions)
+        documents = load_folder(settings.versions, root=settings.root)
     except DocumentInvalid as error:
         yield Sign("documents", "broken", f"{len(error.problems)} errors", "llmmigrate check")
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from llmmigrate.document import Document, Endpoint, load_text
+from llmmigrate.document import Document, Endpoint, PromptFiles, PromptReader, load_text
 from llmmigrate.document.source import Path as KeyPath
 from llmmigrate.document.source import Source, read
 from llmmigrate.exceptions import DocumentInvalid, MultipleHeads, RefusedError
@@ -73,7 +73,8 @@ def rebase(
             f"{first.migration.revision} moves to {target.model}, and so does {onto}: nothing is left to migrate",
             hint=f"delete {first.name}, or change its target",
         )
-    document = _rewrite(settings.versions / first.name, first, onto, current)
+    prompts = PromptFiles(settings.root)
+    document = _rewrite(settings.versions / first.name, first, onto, current, prompts)
     return RebaseResult(
         route, head, write_head(settings.heads, route, head), settings.versions / first.name, document, onto
     )
@@ -103,7 +104,7 @@ def _onto(graph: Graph, head: str, heads: Sequence[str], asked: str | None) -> s
     return found
 
 
-def _rewrite(file: Path, document: Document, onto: str, current: Endpoint) -> Document:
+def _rewrite(file: Path, document: Document, onto: str, current: Endpoint, prompts: PromptReader) -> Document:
     """Replace a document by one that follows `onto`, once it is known to differ in nothing else."""
     raw = file.read_bytes()
     if raw.decode("utf-8-sig") != document.text:
@@ -111,7 +112,7 @@ def _rewrite(file: Path, document: Document, onto: str, current: Endpoint) -> Do
     text = follow(document.text, onto, current)
     expected = document.migration.model_copy(update={"down_revision": onto, "current": current})
     try:
-        rewritten = load_text(text, document.name)
+        rewritten = load_text(text, document.name, prompts=prompts)
     except DocumentInvalid:
         rewritten = None
     if rewritten is None or rewritten.migration != expected:

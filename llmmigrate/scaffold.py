@@ -14,7 +14,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateErro
 from jinja2.sandbox import SandboxedEnvironment
 
 from llmmigrate.clock import to_text
-from llmmigrate.document import Document, load_text
+from llmmigrate.document import Document, PromptFiles, load_text
 from llmmigrate.document.schema import NAME, schema_text
 from llmmigrate.document.source import MAX_BYTES
 from llmmigrate.exceptions import DocumentInvalid, RefusedError, TargetNotFound
@@ -133,7 +133,7 @@ def new(
     text = _render(settings, template or settings.template, values)
     name = f"{now:%Y_%m_%d}_{revision}_{_slug(message)}.yaml"
     try:
-        document = load_text(text, name)
+        document = load_text(text, name, prompts=PromptFiles(settings.root))
     except DocumentInvalid as error:
         error.hint = "correct the options (or the template); nothing was written"
         raise

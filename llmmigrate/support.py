@@ -31,12 +31,9 @@ class Lack:
 def unsupported(migration: Migration) -> Iterator[Lack]:
     """Yield what a document asks for and this release cannot act on."""
     before_users = "shadow" if migration.shadow.waived is None else "regression"
-    current, target = migration.current, migration.target
     asked: tuple[tuple[object, tuple[str | int, ...], str, str], ...] = (
         (migration.regression.suite, ("regression", "suite"), "runs no regression suite", "regression"),
         (migration.requires, ("requires",), "cannot look into other environments", "regression"),
-        (current.system, ("current", "system"), "does not hand prompts to routers", "regression"),
-        (target.system, ("target", "system"), "does not hand prompts to routers", "regression"),
         (migration.shadow.budget, ("shadow", "budget"), "does not count what mirroring costs", "regression"),
         (migration.monitoring.notify, ("monitoring", "notify"), "notifies nobody", before_users),
         (

@@ -43,15 +43,19 @@ def data() -> Path:
 
 
 class FakeModel(ModelClient):
-    """Answer with a fixed number of tokens, or fail with a class; count the calls."""
+    """Answer with a fixed number of tokens, or fail with a class; keep the requests."""
 
     def __init__(self, tokens: int = 100, error: str | None = None) -> None:
         self.tokens = tokens
         self.error = error
-        self.calls = 0
+        self.requests: list[ChatRequest] = []
+
+    @property
+    def calls(self) -> int:
+        return len(self.requests)
 
     async def complete(self, request: ChatRequest) -> Completion:
-        self.calls += 1
+        self.requests.append(request)
         if self.error is not None:
             raise ModelError(self.error, "the model failed")
         return Completion(request.model, f"by {request.model}", Usage(self.tokens // 2, self.tokens // 2), 0.1)
@@ -82,7 +86,7 @@ class World:
         return made.document.migration.revision
 
     def graph(self) -> Graph:
-        return Graph(load_folder(self.config.versions))
+        return Graph(load_folder(self.config.versions, root=self.config.root))
 
     def router(self) -> Router:
         clients = {"fake/old": self.old, "fake/new": self.new}

@@ -78,7 +78,7 @@ class Stage:
             self._admin.dispose()
 
     def graph(self) -> Graph:
-        return Graph(load_folder(self.config.versions))
+        return Graph(load_folder(self.config.versions, root=self.config.root))
 
     def scenes(self) -> list[Scene]:
         """Return every scene, each prepared by the real code."""

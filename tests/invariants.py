@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from llmmigrate.document import load_text
+from llmmigrate.document import load_applied
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
@@ -27,7 +27,7 @@ def _of_state(state, snapshot):
     if state.status in ("rolling_back", "rolled_back", "completed", "pending") and snapshot.candidate is not None:
         yield f"a candidate is served while {state.status}"
     if state.status in ("running", "paused"):
-        stage = plan_of(load_text(state.document, "d").migration).stage(state.phase)
+        stage = plan_of(load_applied(state.document, "d").migration).stage(state.phase)
         if snapshot.share > stage.share + 1e-9:
             yield f"{snapshot.share:.0%} served at {state.phase}"
         if stage.serves_candidate != (snapshot.candidate is not None):

@@ -103,7 +103,7 @@ def test_little_traffic_takes_longer():
 def load_folder_of_examples():
     from pathlib import Path
 
-    return load_folder(Path(__file__).parents[1] / "migrations" / "versions")[0]
+    return load_folder(Path(__file__).parents[1] / "migrations" / "versions", root=Path(__file__).parents[1])[0]
 
 
 def test_an_edited_applied_document_is_found_by_the_store(world):
@@ -161,7 +161,7 @@ def test_files_groups_judges_and_owners_are_looked_at(world):
     world.write(template="production", current="anthropic/claude-own", target="openai/gpt-5.1")
     (world.folder / "rubrics" / f"{ROUTE}.md").unlink()
     edit(world, "rollback: [on-call, ml-leads]", "rollback: []")
-    [document] = load_folder(world.config.versions)
+    [document] = load_folder(world.config.versions, root=world.config.root)
     judge = document.migration.monitoring.judge.model
     assert family(judge) not in ("Claude", "GPT")
     edit(world, judge, "openai/gpt-4o")
@@ -238,7 +238,7 @@ def test_the_schema_takes_what_is_valid_and_refuses_what_is_not(world):
     validator = jsonschema.Draft202012Validator(json_schema())
     for template in ("generic", "production", "small-traffic"):
         world.write(template=template, target=f"fake/{template}")
-    documents = load_folder(world.config.versions)
+    documents = load_folder(world.config.versions, root=world.config.root)
     assert len(documents) == 3
     for document in documents:
         assert list(validator.iter_errors(document.source.data)) == []
@@ -261,4 +261,4 @@ def test_a_graph_with_a_fault_is_found_at_a_document(world):
     twin.write_text(file.read_text())
     report = found(world)
     assert {one.rule for one in report.errors} == {"GRA-01"}
-    assert Graph(load_folder(world.config.versions)).faults
+    assert Graph(load_folder(world.config.versions, root=world.config.root)).faults

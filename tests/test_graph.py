@@ -205,6 +205,6 @@ def test_head_files_are_held_against_the_heads_there_are(graph, tmp_path):
 
 def test_the_head_file_of_this_repository_is_right():
     migrations = Path(__file__).parents[1] / "migrations"
-    graph = Graph(load_folder(migrations / "versions"))
+    graph = Graph(load_folder(migrations / "versions", root=migrations.parent))
     assert (graph.faults, head_file_faults(graph, migrations / "heads")) == ([], [])
     assert {file.name for file in (migrations / "heads").iterdir()} == set(graph.routes)

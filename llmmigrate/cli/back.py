@@ -97,9 +97,9 @@ def _allowed(run: Project, state: RouteState, reason: str, *, break_glass: bool)
     Names count only where the configuration says who is in the groups; what cannot be read never stops a rollback.
     """
     try:
-        from llmmigrate.document import load_text
+        from llmmigrate.document import load_applied
 
-        owners = load_text(state.document, "as applied").migration.owners.rollback if state.document else []
+        owners = load_applied(state.document, "as applied").migration.owners.rollback if state.document else []
         named = [group for group in owners if run.settings.groups.get(group)]
         mine = set(run.settings.groups_of(run.person)) if run.person is not None else set()
     except LlmmigrateError:

@@ -118,7 +118,7 @@ class Project:
         from llmmigrate.graph import Graph
 
         trusted = store.applied_hashes() if store is not None else frozenset()
-        self.graph = Graph(*load_readable(self.settings.versions, trusted=trusted))
+        self.graph = Graph(*load_readable(self.settings.versions, root=self.settings.root, trusted=trusted))
         return self.graph
 
     def document(self, target: str | None) -> Document:

@@ -56,7 +56,7 @@ def run(
 
     controller = Controller(
         tool.store(create=True),
-        lambda: Graph(*load_readable(tool.settings.versions)),
+        lambda: Graph(*load_readable(tool.settings.versions, root=tool.settings.root)),
         actor=f"{tool.actor} (run)",
         interval_s=interval_s,
         targets=tool.targets,

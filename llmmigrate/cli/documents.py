@@ -63,7 +63,7 @@ def edit(context: typer.Context, target: _Target = None, format: _Format = None)
     run = project(context, format)
     file = run.settings.versions / run.document(target).name
     run.edit(file)
-    document = load_file(file)
+    document = load_file(file, root=run.settings.root)
     run.emit({"file": str(file), "hash": document.hash})
     run.say(f"{file.name} is valid (content {document.hash[:12]}).")
     run.say("Next: llmmigrate check")

@@ -5,17 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.document.canonical import content_hash
-from llmmigrate.document.loader import Document, load_file, load_folder, load_readable, load_text
+from llmmigrate.document.loader import (
+    Document,
+    edited_part,
+    load_applied,
+    load_file,
+    load_folder,
+    load_readable,
+    load_text,
+)
+from llmmigrate.document.prompts import SIDES, PromptFiles, PromptReader, decoded
 
 if TYPE_CHECKING:
     from llmmigrate.document.model import Endpoint, Migration, Rule
 
 __all__ = [
+    "SIDES",
     "Document",
     "Endpoint",
     "Migration",
+    "PromptFiles",
+    "PromptReader",
     "Rule",
     "content_hash",
+    "decoded",
+    "edited_part",
+    "load_applied",
     "load_file",
     "load_folder",
     "load_readable",

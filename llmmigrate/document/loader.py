@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llmmigrate.document.canonical import content_hash
 from llmmigrate.document.cross import cross_problems, moving_parts
+from llmmigrate.document.prompts import (
+    PromptFiles,
+    PromptReader,
+    Side,
+    nowhere,
+    prompt_path,
+    read_prompts,
+    seal,
+    unseal,
+)
 from llmmigrate.document.source import MAX_BYTES, Path, Source, read
 from llmmigrate.exceptions import DocumentInvalid, Problem
 
@@ -19,12 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Document:
-    """A checked document: its text, its content hash, and its values."""
+    """A checked document: its text, its content hash, its values, and the texts of the prompts that it names."""
 
     name: str
     text: str
     hash: str
     source: Source = field(repr=False, compare=False)
+    prompts: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
 
     @cached_property
     def migration(self) -> Migration:
@@ -39,6 +51,8 @@ class Document:
 
         source = self.source
         problems = [source.problem(path, message) for path, message in cross_problems(source.data)]
+        if not problems and self.prompts and self.moves("current") == self.moves("target"):
+            problems = [source.problem(("target",), "current and target are the same, and so are their prompts")]
         try:
             migration = model.Migration.model_validate(source.data)
         except ValidationError as error:
@@ -61,9 +75,20 @@ class Document:
     def route(self) -> str:
         return str(self.source.data["route"])
 
-    def moves(self, side: Literal["current", "target"]) -> dict[str, Any]:
-        """Return what moves as one unit: model, parameters, prompt and address, without what is empty."""
-        return moving_parts(self.source.data[side])
+    @property
+    def sealed(self) -> str:
+        """The text with the prompts, as history keeps it: `load_applied` reads it."""
+        return seal(self.text, self.prompts)
+
+    def system(self, side: Side) -> str | None:
+        """Return the text of a side's prompt, None where it has none."""
+        path = prompt_path(self.source.data, side)
+        return self.prompts[path] if path is not None else None
+
+    def moves(self, side: Side) -> dict[str, Any]:
+        """Return what moves as one unit: model, parameters, prompt (its text) and address, without what is empty."""
+        parts, text = moving_parts(self.source.data[side]), self.system(side)
+        return {**parts, "system": text} if text is not None else parts
 
     def value(self, *path: str, default: Any = None) -> Any:
         """Return what is written at a path of keys, `default` where nothing is."""
@@ -81,40 +106,75 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
-@lru_cache(maxsize=256)
-def load_text(text: str, name: str, *, trusted: frozenset[str] = frozenset()) -> Document:
+def load_text(
+    text: str, name: str, *, prompts: PromptReader = nowhere, trusted: frozenset[str] = frozenset()
+) -> Document:
     """Check one document given as text; raises DocumentInvalid with all problems at once.
 
-    One whose content hash is `trusted` was checked before, when it was applied.
+    `prompts` reads those that it names. One whose content hash is `trusted` was checked before, when it was applied.
     """
-    source = read(text.encode("utf-8"), name)
-    document = Document(name, text, content_hash(source.data), source)
+    source = _parsed(text, name)
+    texts, problems = read_prompts(source, prompts)
+    if problems:
+        try:
+            _ = Document(name, text, "", source).migration
+        except DocumentInvalid as error:
+            problems += error.problems
+        raise DocumentInvalid(_in_order(problems))
+    return _checked(text, name, tuple(texts.items()), trusted)
+
+
+def load_applied(sealed: str, name: str) -> Document:
+    """Read a document as it was applied, with its prompts, from what history keeps; raises DocumentInvalid."""
+    text, prompts = unseal(sealed)
+    return _checked(text, name, tuple(prompts.items()), frozenset())
+
+
+def edited_part(document: Document, sealed: str | None) -> str:
+    """Name the file in which a document differs from what was applied: a prompt, where only that was edited."""
+    before = load_applied(sealed, document.name).prompts if sealed is not None else {}
+    alike = document.sealed != sealed and document.prompts.keys() == before.keys()
+    edited = [path for path, text in document.prompts.items() if alike and text != before[path]]
+    return edited[0] if edited else document.name
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, name: str) -> Source:
+    return read(text.encode("utf-8"), name)
+
+
+@lru_cache(maxsize=256)
+def _checked(text: str, name: str, prompts: tuple[tuple[str, str], ...], trusted: frozenset[str]) -> Document:
+    source = _parsed(text, name)
+    texts = dict(prompts)
+    content = {**source.data, "prompts": texts} if texts else source.data
+    document = Document(name, text, content_hash(content), source, texts)
     if document.hash not in trusted:
         _ = document.migration
     return document
 
 
-def load_file(file: FilePath, *, trusted: frozenset[str] = frozenset()) -> Document:
-    """Read and check one document; raises DocumentInvalid."""
+def load_file(file: FilePath, *, root: FilePath, trusted: frozenset[str] = frozenset()) -> Document:
+    """Read and check one document; `root` is the folder of its project, where prompts are. Raises DocumentInvalid."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DocumentInvalid([Problem(file.name, 1, 1, "", f"not UTF-8 text (byte {error.start})")]) from error
     except OSError as error:
         raise DocumentInvalid([Problem(file.name, 1, 1, "", f"cannot be read: {error.strerror}")]) from error
-    return load_text(text, file.name, trusted=trusted)
+    return load_text(text, file.name, prompts=PromptFiles(root), trusted=trusted)
 
 
-def load_folder(folder: FilePath) -> list[Document]:
+def load_folder(folder: FilePath, *, root: FilePath) -> list[Document]:
     """Read all `*.yaml` and `*.yml` of a folder by name; raises DocumentInvalid with every problem."""
-    documents, broken = load_readable(folder)
+    documents, broken = load_readable(folder, root=root)
     if broken:
         raise DocumentInvalid([problem for error in broken for problem in error.problems])
     return documents
 
 
 def load_readable(
-    folder: FilePath, *, trusted: frozenset[str] = frozenset()
+    folder: FilePath, *, root: FilePath, trusted: frozenset[str] = frozenset()
 ) -> tuple[list[Document], list[DocumentInvalid]]:
     """Read what can be read of a folder; return the documents, and the error of each file that is none.
 
@@ -125,7 +185,7 @@ def load_readable(
     broken: list[DocumentInvalid] = []
     for file in sorted(file for ending in ("*.yaml", "*.yml") for file in folder.glob(ending)):
         try:
-            documents.append(load_file(file, trusted=trusted))
+            documents.append(load_file(file, root=root, trusted=trusted))
         except DocumentInvalid as error:
             broken.append(DocumentInvalid(error.problems, route=_route_of(file)))
     return documents, broken

@@ -116,7 +116,8 @@ def play(folder: Path, *, data: Path | None = None, watch: Callable[[Scene], Non
     }
     store = Store.open(config.database_url, clock=clock, create=True)
     try:
-        _Player(story, store, Graph(load_folder(config.versions)), clock, played, clients, watch).play()
+        graph = Graph(load_folder(config.versions, root=config.root))
+        _Player(story, store, graph, clock, played, clients, watch).play()
     finally:
         store.close()
     return story
@@ -131,7 +132,7 @@ def _write(
 ) -> str:
     return scaffold.new(
         config,
-        Graph(load_folder(config.versions)),
+        Graph(load_folder(config.versions, root=config.root)),
         message=message,
         route=ROUTE,
         current=current,

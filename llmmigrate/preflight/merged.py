@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llmmigrate.document import Document, load_text
+from llmmigrate.document import Document, decoded, load_text
 from llmmigrate.exceptions import DocumentInvalid, SettingsError
 from llmmigrate.settings import Settings
 
@@ -30,13 +31,28 @@ def changed_since(settings: Settings, documents: Sequence[Document], base: str) 
     for name in _names(settings, base):
         text = _git(settings, "show", f"{base}:./{name}")
         try:
-            before = load_text(text, name)
+            before = load_text(text, name, prompts=_Prompts(settings, base))
         except DocumentInvalid:
             continue  # what was not valid then was never applied
         revision = before.migration.revision
         now = by_revision.get(revision)
         if now is None or now.hash != before.hash:
             yield Changed(name, before.migration.route, revision, now)
+
+
+class _Prompts:
+    """Reads prompts as they were at a git revision."""
+
+    def __init__(self, settings: Settings, base: str) -> None:
+        self._settings, self._base = settings, base
+
+    def __call__(self, path: str) -> str:
+        file = os.path.relpath(self._settings.root / path, self._settings.versions)
+        try:
+            text = _git(self._settings, "show", f"{self._base}:./{file}")
+        except SettingsError as error:
+            raise ValueError(f"{path} was not there at {self._base}") from error
+        return decoded(text.encode("utf-8"), path)
 
 
 def _names(settings: Settings, base: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from llmmigrate.document import Document, load_readable
+from llmmigrate.document import Document, edited_part, load_readable
 from llmmigrate.exceptions import DocumentError, GraphError, Problem
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import head_file_faults
@@ -57,7 +57,7 @@ def check(
     SettingsError for a `git_base` that git does not know.
     """
     report = Report()
-    report.documents, broken = load_readable(settings.versions)
+    report.documents, broken = load_readable(settings.versions, root=settings.root)
     report.findings += [_invalid(settings, problem, error.route) for error in broken for problem in error.problems]
     graph = Graph(report.documents, broken)
     places = _Places(settings, graph)
@@ -182,10 +182,6 @@ def _named_files(document: Document) -> Iterator[tuple[DocumentPath, str]]:
     migration = document.migration
     if migration.regression.suite is not None:
         yield ("regression", "suite"), migration.regression.suite
-    for side in ("current", "target"):
-        system = getattr(migration, side).system
-        if system is not None:
-            yield (side, "system"), system
     if migration.monitoring.judge is not None:
         yield ("monitoring", "judge", "rubric"), migration.monitoring.judge.rubric
 
@@ -290,7 +286,7 @@ def _edited(places: _Places, graph: Graph, state: RouteState | None) -> Iterator
             hint="restore the file: git log --diff-filter=D -- migrations/versions",
         )
     elif document.hash != state.document_hash:
-        words = f"document {state.revision} was edited after it was applied"
+        words = f"{edited_part(document, state.document)} of {state.revision} was edited after it was applied"
         yield places.at(document, (), "EDT-01", words)
 
 

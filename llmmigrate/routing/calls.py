@@ -38,6 +38,7 @@ class Asked:
             tools=self.tools,
             tool_choice=self.tool_choice,
             response_format=self.response_format,
+            system=decision.system,
             api_base=decision.api_base,
             timeout_s=self.timeout_s,
         )

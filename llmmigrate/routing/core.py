@@ -45,7 +45,9 @@ LEASE_S = 30.0
 class Decision:
     """Which model a request goes to. Give it back to `observe` with what happened.
 
-    `mirror` is the candidate's decision where this request is to be repeated there without the user noticing.
+    `params` win over the caller's, and `system`, where there is one, takes the place of the leading system messages:
+    model, parameters and prompt move as one unit. `mirror` is the candidate's decision where this request is to be
+    repeated there without the user noticing.
     """
 
     route: str
@@ -59,6 +61,7 @@ class Decision:
     input_type: str = ""
     mirror: Decision | None = None
     api_base: str | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +287,14 @@ class RoutingCore:
         if decision.arm == "control" or routing is None or not routing.snapshot.fallback:
             return None
         control = routing.snapshot.control
-        return replace(decision, arm="control", model=control.model, params=control.params, api_base=control.api_base)
+        return replace(
+            decision,
+            arm="control",
+            model=control.model,
+            params=control.params,
+            api_base=control.api_base,
+            system=control.system,
+        )
 
     def poll(self) -> None:
         """Learn of routing changes and renew the lease, or let it run out where the store is away.
@@ -404,6 +414,7 @@ class RoutingCore:
             input_type=input_type,
             mirror=mirror,
             api_base=target.api_base,
+            system=target.system,
         )
 
 

@@ -13,16 +13,18 @@ from llmmigrate.routing.cohort import EVERYBODY, Cohort
 from llmmigrate.stages import Stage
 
 if TYPE_CHECKING:
-    from llmmigrate.document import Endpoint, Migration
+    from llmmigrate.document import Document, Migration
+    from llmmigrate.document.prompts import Side
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model with its parameters, and the address of a server of one's own."""
+    """A model with its parameters and the text of its prompt, and the address of a server of one's own."""
 
     model: str
     params: dict[str, Any]
     api_base: str | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,13 @@ class Snapshot:
         return cls(**data)
 
 
-def on_stage(
-    migration: Migration, stage: Stage, previous: Snapshot | None, *, generation: int, at: datetime
-) -> Snapshot:
+def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, generation: int, at: datetime) -> Snapshot:
     """Return the routing of a stage that begins at `at`, continuing the ramp of the attempt so far.
 
     A stage with a smaller share than the ramp has reached cuts it all to that share: whatever conversation is beyond
     it is on control at once.
     """
+    migration = document.migration
     steps: tuple[tuple[datetime, float], ...] = ()
     if stage.share > 0:
         steps = tuple((since, min(share, stage.share)) for since, share in (previous.steps if previous else ()))
@@ -101,8 +102,8 @@ def on_stage(
         route=migration.route,
         generation=generation,
         revision=migration.revision,
-        control=_target(migration.current),
-        candidate=_target(migration.target) if stage.serves_candidate else None,
+        control=_target(document, "current"),
+        candidate=_target(document, "target") if stage.serves_candidate else None,
         steps=steps,
         holdback=stage.holdback,
         mirror=stage.mirror,
@@ -122,15 +123,16 @@ def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
     return Snapshot(previous.route, generation, previous.revision, control=previous.control)
 
 
-def all_target(migration: Migration, *, generation: int) -> Snapshot:
+def all_target(document: Document, *, generation: int) -> Snapshot:
     """Return the routing of a completed migration: the target is the new control."""
-    return Snapshot(migration.route, generation, migration.revision, control=_target(migration.target))
+    return Snapshot(document.route, generation, document.revision, control=_target(document, "target"))
 
 
-def all_current(migration: Migration, *, generation: int) -> Snapshot:
+def all_current(document: Document, *, generation: int) -> Snapshot:
     """Return the routing of a route that stands below a document: what it calls current, for everybody."""
-    return Snapshot(migration.route, generation, migration.revision, control=_target(migration.current))
+    return Snapshot(document.route, generation, document.revision, control=_target(document, "current"))
 
 
-def _target(endpoint: Endpoint) -> Target:
-    return Target(endpoint.model, dict(endpoint.params), endpoint.api_base)
+def _target(document: Document, side: Side) -> Target:
+    endpoint = getattr(document.migration, side)
+    return Target(endpoint.model, dict(endpoint.params), endpoint.api_base, document.system(side))

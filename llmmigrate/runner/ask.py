@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from llmmigrate.document import Document
+from llmmigrate.document import SIDES, Document
 from llmmigrate.exceptions import LostRace, RefusedError, StoreError
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import RouteState, Transition, requests
@@ -83,9 +83,16 @@ def repair(store: Store, route: str, document: Document, *, actor: str, reason: 
         stages = [stage.name for stage in plan_of(document.migration).stages]
         if state.active and state.phase not in stages:
             raise RefusedError(f"the edited document has no stage {state.phase}, where the attempt is")
-        return requests.repair(state, document.text, document.hash, reason)
+        for side in SIDES:
+            if state.status != "rolled_back" and document.moves(side) != applied(state).moves(side):
+                raise RefusedError(
+                    f"{side} of {state.revision} was edited: what is served, and what the evidence is about, "
+                    "cannot be repaired",
+                    hint="restore it, and write the change into a new revision: llmmigrate new -m …",
+                )
+        return requests.repair(state, document.sealed, document.hash, reason)
 
-    return _ask(store, route, decide, actor=actor, document=document.text)
+    return _ask(store, route, decide, actor=actor, document=document.sealed)
 
 
 def stamp(store: Store, graph: Graph, route: str, revision: str | None, *, actor: str, reason: str) -> RouteState:
@@ -96,7 +103,7 @@ def stamp(store: Store, graph: Graph, route: str, revision: str | None, *, actor
         raise RefusedError(f"route {route} has no revision {revision}", hint="llmmigrate status")
     for _ in range(_RACES):
         state = store.route(route)
-        transition = requests.stamp(state, revision, document.text, document.hash, reason)
+        transition = requests.stamp(state, revision, document.sealed, document.hash, reason)
         generation = state.generation + 1
         make = routing.all_target if revision is not None else routing.all_current
         try:
@@ -106,8 +113,8 @@ def stamp(store: Store, graph: Graph, route: str, revision: str | None, *, actor
                 transition,
                 actor=actor,
                 now=store.now(),
-                snapshot=make(document.migration, generation=generation),
-                document=document.text,
+                snapshot=make(document, generation=generation),
+                document=document.sealed,
             )
         except LostRace:
             continue

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from llmmigrate.document import Document, load_text
+from llmmigrate.document import Document, load_applied
 from llmmigrate.exceptions import LostRace, RefusedError, StoreError
 from llmmigrate.lifecycle import RouteState, requests
 from llmmigrate.routing import snapshot as routing
@@ -165,9 +165,9 @@ def _landing(store: Store, state: RouteState, onto: str | None) -> Snapshot:
     """Return the routing of a route that stands on `onto`."""
     generation = state.generation + 1
     if onto is not None:
-        return routing.all_target(_applied(store, state.route, onto).migration, generation=generation)
+        return routing.all_target(_applied(store, state.route, onto), generation=generation)
     first = next(row for row in store.history(state.route) if row["document"] is not None)
-    return routing.all_current(load_text(first["document"], "as applied").migration, generation=generation)
+    return routing.all_current(load_applied(first["document"], "as applied"), generation=generation)
 
 
 def _applied(store: Store, route: str, revision: str) -> Document:
@@ -176,4 +176,4 @@ def _applied(store: Store, route: str, revision: str) -> Document:
         raise RefusedError(
             f"revision {revision} was never applied to route {route}", hint=f"llmmigrate stamp {route} {revision}"
         )
-    return load_text(rows[-1]["document"], f"{revision} as applied")
+    return load_applied(rows[-1]["document"], f"{revision} as applied")

@@ -93,12 +93,12 @@ def begin(store: Store, state: RouteState, document: Document, *, actor: str, re
             **decided.changes,
             "revision": document.migration.revision,
             "attempt": state.attempt + 1 if again else 1,
-            "document": document.text,
+            "document": document.sealed,
             "document_hash": document.hash,
         },
     )
     snapshot = routing_of(state, transition, document, plan, now=now)
-    after = write(store, state, transition, actor=actor, now=now, snapshot=snapshot, document=document.text)
+    after = write(store, state, transition, actor=actor, now=now, snapshot=snapshot, document=document.sealed)
     return TickResult(after, transition=transition)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from llmmigrate.document import edited_part
 from llmmigrate.exceptions import DocumentEdited, ExitCode, LostRace, RefusedError, StoreUnavailable
 from llmmigrate.graph import Graph, no_document
 from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
@@ -175,7 +176,7 @@ def edited_document(graph: Graph, state: RouteState) -> DocumentEdited | None:
     if document is None:
         return DocumentEdited(state.revision, "the file is gone")
     if document.hash != state.document_hash:
-        return DocumentEdited(state.revision, document.name)
+        return DocumentEdited(state.revision, edited_part(document, state.document))
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from llmmigrate.document import Document, load_text
+from llmmigrate.document import Document, load_applied
 from llmmigrate.lifecycle import RouteState, Transition
 from llmmigrate.routing import snapshot as routing
 from llmmigrate.routing.snapshot import Snapshot
@@ -17,7 +17,7 @@ from llmmigrate.store.store import Approval, Change
 def applied(state: RouteState) -> Document:
     """Return the document of an attempt as it was applied; the file on disk does not matter."""
     assert state.document is not None
-    return load_text(state.document, f"{state.revision} as applied")
+    return load_applied(state.document, f"{state.revision} as applied")
 
 
 def write(
@@ -71,10 +71,10 @@ def routing_of(
     if transition.status == "rolling_back":
         return without_candidate(state)
     if transition.event == "completed":
-        return routing.all_target(document.migration, generation=generation)
+        return routing.all_target(document, generation=generation)
     assert transition.phase is not None
     previous = Snapshot.from_text(state.snapshot) if state.active and state.snapshot is not None else None
-    return routing.on_stage(document.migration, plan.stage(transition.phase), previous, generation=generation, at=now)
+    return routing.on_stage(document, plan.stage(transition.phase), previous, generation=generation, at=now)
 
 
 def without_candidate(state: RouteState) -> Snapshot:
