@@ -34,6 +34,7 @@ class RouteOverview:
     unfit: str | None = None
     unfit_hint: str | None = None
     watched: bool = False
+    draining_until: datetime | None = None
 
     @property
     def served_share(self) -> float:
@@ -90,6 +91,7 @@ class RouteOverview:
             "unattended": self.state.unattended,
             "accepted": list(self.state.accepted),
             "acknowledged": self.state.acknowledged,
+            "draining_until": to_text(self.draining_until) if self.draining_until is not None else None,
             "head_hash": self.state.head_hash,
         }
 
@@ -150,6 +152,7 @@ def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool)
         unfit=fault.message if fault is not None else _unfit(state, document, graph),
         unfit_hint=fault.hint if fault is not None else None,
         watched=watched,
+        draining_until=from_text(routing["drain"][1]) if routing is not None and routing.get("drain") else None,
     )
 
 
@@ -165,7 +168,7 @@ def _last_reason(store: Store | None, state: RouteState) -> str | None:
     """Return why an attempt is paused or rolled back."""
     if store is None or state.status not in ("paused", "rolling_back", "rolled_back"):
         return None
-    rows = [row for row in store.history(state.route) if row["event"] in ("paused", "rolling_back")]
+    rows = [row for row in store.history(state.route) if row["event"] in ("paused", "draining", "rolling_back")]
     return str(rows[-1]["reason"]) if rows else None
 
 

@@ -34,8 +34,8 @@ class FlagdFile(TrafficTarget):
     """A flag file for flagd or an OpenFeature provider in file mode: one flag a route, replaced as a whole.
 
     The split is flagd's fractional operator over revision and targeting key, so that a unit gets the same model there
-    as from a Router (as long as it is not judged by the start of its conversation). What is read back is the file: that
-    a provider has loaded it cannot be seen from here.
+    as from a Router, as long as it is not judged by the start of its conversation: in a drain, all are on control here.
+    What is read back is the file: that a provider has loaded it cannot be seen from here.
     """
 
     def __init__(self, file: Path) -> None:
@@ -72,7 +72,7 @@ class FlagdFile(TrafficTarget):
 
 
 def _flag(snapshot: Snapshot) -> dict[str, Any]:
-    share = round(snapshot.share * BUCKETS)
+    share = round(snapshot.share * BUCKETS) if snapshot.drain is None else 0
     variants = {"control": snapshot.control.model}
     flag: dict[str, Any] = {
         "state": "ENABLED",

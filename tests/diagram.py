@@ -49,6 +49,7 @@ def _decisions(plan, state):
         yield finish_rollback(state, [])
     asked = (
         lambda: requests.roll_back(state, "x"),
+        lambda: requests.drain(plan, state, 60.0, "x"),
         lambda: requests.undo(state, None, "x"),
         lambda: requests.step_back(plan, state, "shadow", "x"),
         lambda: requests.pause(state, "x"),

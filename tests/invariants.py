@@ -36,7 +36,8 @@ def _of_state(state, snapshot):
             yield f"{snapshot.share:.0%} served at {state.phase}, not {stage.share:.0%}"
     shares = [share for _, share in snapshot.steps]
     times = [since for since, _ in snapshot.steps]
-    if shares != sorted(shares) or times != sorted(times):
+    drained = 0.0 in shares
+    if (shares != sorted(shares) and not drained) or times != sorted(times):
         yield f"the ramp {snapshot.steps} is not one"
 
 
@@ -47,6 +48,7 @@ _FROM = {
     "rolling_back": {"running", "paused", "completed", "rolled_back", "pending"},
     "rolled_back": {"rolling_back"},
     "paused": {"running"},
+    "draining": {"running", "paused"},
     "resumed": {"paused"},
     "stepped_back": {"running", "paused"},
     "accepted": {"running", "paused"},

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmmigrate.cli.context import TARGETS, Format, Project, exits, plain, project, steps
+from llmmigrate.clock import to_text
 from llmmigrate.exceptions import ExitCode, LlmmigrateError, RefusedError, StoreError
 from llmmigrate.graph import SHORTEST
 from llmmigrate.lifecycle import RouteState
-from llmmigrate.units import format_share
+from llmmigrate.units import format_share, parse_duration
 
 if TYPE_CHECKING:
     from llmmigrate.runner import DowngradeResult
@@ -39,6 +40,10 @@ def downgrade(
     to: Annotated[
         str | None, typer.Option("--to", metavar="STAGE", help="Only back to an earlier stage, such as canary:5.")
     ] = None,
+    drain: Annotated[
+        str | None,
+        typer.Option("--drain", metavar="TIME", help="Let open conversations end first, for a time such as 30m."),
+    ] = None,
     expect: Annotated[
         str | None, typer.Option("--expect", metavar="REV", help="The completed revision that is to be undone.")
     ] = None,
@@ -55,6 +60,7 @@ def downgrade(
 
     \b
     Example: llmmigrate downgrade support --reason "answers are cut off"
+    Example: llmmigrate downgrade support --drain 30m --reason "planned"
     Example: llmmigrate downgrade -1 --expect 3f9a --reason "complaints"
     """
     from llmmigrate import runner
@@ -62,6 +68,7 @@ def downgrade(
     from llmmigrate.store import Store
 
     run = project(context, format)
+    seconds = _seconds(drain, to, dry_run=dry_run)
     if dry_run:
         return _foretell(run, target, to)
     if not reason:
@@ -77,6 +84,10 @@ def downgrade(
         run.emit({"route": route, "revision": state.revision, "status": state.status, "phase": state.phase})
         run.say(f"{route} {state.revision}: back at {state.phase} (generation {state.generation})")
         return int(ExitCode.DONE)
+    if seconds is not None:
+        if onto is not None:
+            raise RefusedError("only a migration under way can be drained", hint="leave --drain out")
+        return _print_drain(run, ask.drain(store, route, seconds, actor=run.actor, reason=reason))
     with run.err.status("Waiting for routers to confirm control …") if run.err.is_terminal else nullcontext():
         result = runner.downgrade(
             store, route, actor=run.actor, reason=reason, blind=fault is not None, targets=run.targets
@@ -89,6 +100,45 @@ def downgrade(
                 store, route, onto.revision, expect=expected, actor=run.actor, reason=reason, targets=run.targets
             )
     return _print_downgrade(run, route, result, fault)
+
+
+def _seconds(drain: str | None, to: str | None, *, dry_run: bool) -> float | None:
+    """Read the time to drain; raises typer.BadParameter."""
+    if drain is None:
+        return None
+    if to is not None or dry_run:
+        raise typer.BadParameter("--drain goes with neither --to nor --dry-run")
+    try:
+        return parse_duration(drain)
+    except ValueError as error:
+        raise typer.BadParameter(f"--drain: {error}") from error
+
+
+def _print_drain(run: Project, state: RouteState) -> int:
+    """Say what happens until the end of a drain: nothing is rolled back yet, so that it is no success."""
+    from llmmigrate.routing.snapshot import Snapshot
+
+    assert state.snapshot is not None
+    drain = Snapshot.from_text(state.snapshot).drain
+    assert drain is not None
+    until = to_text(drain.until)
+    run.emit(
+        {
+            "route": state.route,
+            "revision": state.revision,
+            "status": state.status,
+            "phase": state.phase,
+            "generation": state.generation,
+            "acted": True,
+            "draining_until": until,
+        }
+    )
+    run.say(f"{state.route} {state.revision}: draining until {until}; nothing is rolled back before that.")
+    run.say("  Conversations that began before now may end on the candidate, all others are on control.")
+    run.say("  A conversation counts as open by its started_at, or an id that is a UUID of version 7.")
+    run.say(f"Next: llmmigrate run rolls it back at that time, and so does llmmigrate upgrade {state.route}")
+    run.say(f'  or at once: llmmigrate downgrade {state.route} --reason "…"')
+    return int(ExitCode.HOLD)
 
 
 def _allowed(run: Project, state: RouteState, reason: str, *, break_glass: bool) -> str:

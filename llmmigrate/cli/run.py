@@ -291,6 +291,10 @@ def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
     elif state.status == "rolling_back":
         run.say(f"{state.route} {state.revision}: rolling back; {reasons[0]['detail'] if reasons else ''}")
         run.say(f"Next: llmmigrate upgrade {state.route}   (finishes it)")
+    elif result.draining:
+        run.say(f"{state.route} {state.revision}: {reasons[0]['detail'] if reasons else 'draining'}")
+        run.say(f"  until {reasons[0]['until'] if reasons else 'its time is over'}")
+        run.say(f'Next: llmmigrate run, or at once: llmmigrate downgrade {state.route} --reason "…"')
     elif state.status == "paused":
         run.say(f"{state.route} {state.revision}: paused at {state.phase}; it goes on serving its share.")
         run.say(f'Next: llmmigrate status, then llmmigrate resume {state.route} --reason "…"')

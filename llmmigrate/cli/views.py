@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmmigrate.cli.render import RANGE_NOTE, ago, figures_table, metric_table, share
+from llmmigrate.clock import to_text
 from llmmigrate.overview import RouteOverview
 
 BEGIN = ("No routes yet.", 'Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
@@ -63,7 +64,7 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
     if state.status in ("rolling_back", "rolled_back"):
         notes.append(f"stands on {state.completed_revision or 'base'}, served by {route.control}")
     if route.last_reason is not None:
-        notes.append(f"{state.status.replace('_', ' ')}: {route.last_reason}")
+        notes.append(f"{_going(route)}: {route.last_reason}")
     shown = 1 if wide else 0
     notes += [f"waits for: {reason['detail']}" for reason in route.waiting_for[shown:]]
     if route.profile == "demo":
@@ -80,6 +81,12 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
     if state.active and route.evaluated_at is not None:
         notes.append(f"evaluated {ago(route.evaluated_at, now)} ago")
     return notes
+
+
+def _going(route: RouteOverview) -> str:
+    if route.draining_until is not None:
+        return f"draining until {to_text(route.draining_until)}"
+    return route.state.status.replace("_", " ")
 
 
 def _detail(route: RouteOverview, now: datetime, *, wide: bool) -> Iterator[str | Table]:
@@ -109,6 +116,8 @@ def _next(route: RouteOverview) -> str | None:
         return f'llmmigrate history {name}; then upgrade {name} --retry --reason "…", or ack {name} --reason "…"'
     if status == "rolling_back":
         return f"llmmigrate upgrade {name}   (it ends the rollback as soon as routers have confirmed)"
+    if route.draining_until is not None:
+        return f'nothing, or at once: llmmigrate downgrade {name} --reason "…"'
     if status == "paused":
         return f'llmmigrate resume {name} --reason "…", or llmmigrate downgrade {name} --reason "…"'
     return None

@@ -25,6 +25,14 @@ WATCH_S = 15 * 60.0
 ReasonKind = Literal["time", "samples", "approval", "trigger", "evidence", "data"]
 
 
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A way back under way that lets open conversations end until a time, and why it was begun."""
+
+    until: datetime
+    reason: str
+
+
 Counts = tuple[int, int]
 """A count of control and one of the candidate."""
 
@@ -36,8 +44,8 @@ class Facts:
     `dwell_s` is time on fresh candidate data in this generation; ages are seconds since the last data of an arm, None
     without any; `observed` and `assigned` count per arm what was decided and what came of it. `watched` says that a
     controller is alive, `approved` names the groups that approved the following stage on this document and
-    generation. `blocked` says why the attempt may not advance (rolling back stays possible). `figures` are for people,
-    and decide nothing.
+    generation. `blocked` says why the attempt may not advance (rolling back stays possible); `draining` that a person
+    has begun its way back. `figures` are for people, and decide nothing.
     """
 
     now: datetime
@@ -50,6 +58,7 @@ class Facts:
     watched: bool = False
     approved: frozenset[str] = frozenset()
     blocked: str | None = None
+    draining: Draining | None = None
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,9 +110,19 @@ def next_step(plan: Plan, state: RouteState, facts: Facts) -> Transition | Wait:
     for verdict in facts.verdicts:
         if verdict.verdict == "fail" and verdict.action == "rollback":
             return Transition("rolling_back", "rolling_back", stage.name, _because(verdict), reroute=True)
+    if facts.draining is not None:
+        return _drained(stage, facts.draining, facts.now)
     if state.status == "paused":
         return Wait("hold", (Reason("trigger", "paused: a person decides"),))
     return _running(plan, stage, state, facts)
+
+
+def _drained(stage: Stage, draining: Draining, now: datetime) -> Transition | Wait:
+    """End a way back at its time; until then open conversations may end on the candidate."""
+    if now >= draining.until:
+        return Transition("rolling_back", "rolling_back", stage.name, draining.reason, reroute=True)
+    detail = "draining: open conversations may end on the candidate, new ones are on control; then it is rolled back"
+    return Wait("hold", (Reason("time", detail, draining.until),))
 
 
 def finish_rollback(state: RouteState, behind: Sequence[str]) -> Transition | Wait:

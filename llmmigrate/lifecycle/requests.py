@@ -24,6 +24,21 @@ def roll_back(state: RouteState, reason: str) -> Transition | None:
     return None
 
 
+def drain(plan: Plan, state: RouteState, seconds: float, reason: str) -> Transition:
+    """Begin a planned way back: none begins on the candidate any more, and open conversations may end there."""
+    under_way(state)
+    assert state.phase is not None
+    if plan.stage(state.phase).share == 0:
+        raise RefusedError(
+            f"{state.phase} serves no user with the candidate: there is nothing to drain",
+            hint=f'llmmigrate downgrade {state.route} --reason "…"',
+        )
+    if seconds <= 0:
+        raise RefusedError("a time to drain is above zero", hint="leave --drain out to roll back at once")
+    why = f"{reason} (drained for {format_duration(seconds)})"
+    return Transition("draining", "paused", state.phase, why, reroute=True)
+
+
 def undo(state: RouteState, onto: str | None, reason: str) -> Transition:
     """Take a route that stands completed back to a revision below (None: to before its first one)."""
     if state.status == "rolling_back" or state.active:

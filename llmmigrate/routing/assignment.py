@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import mmh3
 
@@ -23,21 +23,38 @@ def bucket_of(key: str, total: int = BUCKETS) -> int:
     return (mmh3.hash(key, 0, signed=False) * total) >> 32
 
 
+def start_of(unit: str) -> datetime | None:
+    """Return when a conversation began, from an id that is a UUID of version 7; None for every other id.
+
+    Its first 48 bits are the milliseconds since 1970 (RFC 9562, section 5.7).
+    """
+    if len(unit) != 36 or unit[14] != "7" or unit[19] not in "89abAB" or unit[8] != "-":
+        return None
+    try:
+        return datetime.fromtimestamp(int(unit[:8] + unit[9:13], 16) / 1000, UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """The shares of a canary over time: from `since[i]` on, buckets below `limits[i]` are the candidate's."""
+    """The shares of a canary over time: from `since[i]` on, buckets below `limits[i]` are the candidate's.
+
+    From `closed` on, where the way back lets conversations end, none begins on the candidate.
+    """
 
     since: tuple[datetime, ...]
     limits: tuple[int, ...]
+    closed: datetime | None = None
 
     @classmethod
-    def of(cls, steps: Sequence[tuple[datetime, float]]) -> Ramp:
+    def of(cls, steps: Sequence[tuple[datetime, float]], *, closed: datetime | None = None) -> Ramp:
         """Build a ramp from (since, share) in the order of time."""
-        return cls(tuple(since for since, _ in steps), tuple(round(share * BUCKETS) for _, share in steps))
+        return cls(tuple(since for since, _ in steps), tuple(round(share * BUCKETS) for _, share in steps), closed)
 
     def arm(self, bucket: int, started_at: datetime | None) -> Arm:
         """Return the arm of a bucket for a unit that began at `started_at` (None: by the share in force now)."""
-        if not self.limits:
+        if not self.limits or (self.closed is not None and (started_at is None or started_at >= self.closed)):
             return "control"
         index = len(self.limits) if started_at is None else bisect_right(self.since, started_at)
         return "candidate" if index > 0 and bucket < self.limits[index - 1] else "control"

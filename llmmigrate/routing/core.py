@@ -24,7 +24,7 @@ from llmmigrate.metrics.cells import ASSIGNED, BREAKER_OPENED, Arm
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models import Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
-from llmmigrate.routing.assignment import Ramp, bucket_of
+from llmmigrate.routing.assignment import Ramp, bucket_of, start_of
 from llmmigrate.routing.breaker import Breaker
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.snapshot import Snapshot, Target
@@ -194,7 +194,8 @@ class RoutingCore:
         """Decide which model a request goes to; no I/O. Raises TargetNotFound for a route never upgraded, nothing else.
 
         `unit` may be anything with a text, such as a UUID; `started_at` a time or its ISO text, in UTC where it names
-        no zone. One that cannot be read is left out, and logged. `attributes` of the unit, such as its tenant, are held
+        no zone. One that cannot be read is left out, and logged; without one, a conversation's id that is a UUID of
+        version 7 says it. `attributes` of the unit, such as its tenant, are held
         against the document's cohort: who is not admitted, or cannot be judged, never meets the candidate.
         """
         routing = self._routes.get(route)
@@ -209,8 +210,12 @@ class RoutingCore:
         now = time.monotonic()
         watched = snapshot.mirror or now < self._watched_until or route in self._unattended
         served = watched and now < self._lease_until and snapshot.cohort.admits(attributes or {})
+        if snapshot.drain is not None and self._clock.now() >= snapshot.drain.until:
+            served = False
         candidate = snapshot.candidate if served else None
-        arm: Arm = routing.ramp.arm(bucket, _time(started_at)) if candidate is not None else "control"
+        arm: Arm = "control"
+        if candidate is not None and snapshot.steps:
+            arm = routing.ramp.arm(bucket, _start(snapshot, unit, started_at))
         if arm == "candidate" and not routing.breaker.allows(self._clock.monotonic()):
             arm = "control"
         serving = candidate if arm == "candidate" and candidate is not None else snapshot.control
@@ -416,6 +421,12 @@ class RoutingCore:
             api_base=target.api_base,
             system=target.system,
         )
+
+
+def _start(snapshot: Snapshot, unit: str, started_at: datetime | str | None) -> datetime | None:
+    if started_at is None:
+        return start_of(unit) if snapshot.by_conversation else None
+    return _time(started_at)
 
 
 def _time(value: datetime | str | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """A way back that lets open conversations end: from `since` on none begins on the candidate, at `until` all end."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One generation of a route's routing.
 
     `control` is what is safe to serve at any time. Without a candidate, all traffic is on control. `ramp` is the
-    table of (since, share); a smaller generation never replaces a larger one.
+    table of (since, share); a smaller generation never replaces a larger one. `by_conversation` says that units are
+    conversations, whose start their id may tell.
     """
 
     route: str
@@ -45,10 +54,12 @@ class Snapshot:
     mirror: bool = False
     fallback: bool = True
     cohort: Cohort = EVERYBODY
+    drain: Drain | None = None
+    by_conversation: bool = False
 
     @property
     def ramp(self) -> Ramp:
-        return Ramp.of(self.steps)
+        return Ramp.of(self.steps, closed=self.drain.since if self.drain is not None else None)
 
     @property
     def share(self) -> float:
@@ -69,6 +80,8 @@ class Snapshot:
                 "mirror": self.mirror,
                 "fallback": self.fallback,
                 "cohort": asdict(self.cohort),
+                "drain": [to_text(self.drain.since), to_text(self.drain.until)] if self.drain is not None else None,
+                "by_conversation": self.by_conversation,
             }
         )
 
@@ -82,6 +95,7 @@ class Snapshot:
         data["cohort"] = Cohort(
             **{way: {name: tuple(values) for name, values in some.items()} for way, some in rules.items()}
         )
+        data["drain"] = Drain(*map(from_text, data["drain"])) if data.get("drain") is not None else None
         data["steps"] = tuple((from_text(since), float(share)) for since, share in data["steps"])
         return cls(**data)
 
@@ -90,12 +104,14 @@ def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, gen
     """Return the routing of a stage that begins at `at`, continuing the ramp of the attempt so far.
 
     A stage with a smaller share than the ramp has reached cuts it all to that share: whatever conversation is beyond
-    it is on control at once.
+    it is on control at once. One that began while the attempt was draining stays on control.
     """
     migration = document.migration
     steps: tuple[tuple[datetime, float], ...] = ()
     if stage.share > 0:
         steps = tuple((since, min(share, stage.share)) for since, share in (previous.steps if previous else ()))
+        if steps and previous is not None and previous.drain is not None:
+            steps = (*steps, (previous.drain.since, 0.0))
         if not steps or steps[-1][1] != stage.share:
             steps = (*steps, (at, stage.share))
     return Snapshot(
@@ -109,6 +125,7 @@ def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, gen
         mirror=stage.mirror,
         fallback=migration.canary.on_candidate_error == "fallback",
         cohort=_cohort(migration),
+        by_conversation=migration.canary.unit == "conversation",
     )
 
 
@@ -121,6 +138,11 @@ def _cohort(migration: Migration) -> Cohort:
 def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
     """Return the routing of a rollback: control for everybody. It needs nothing but the routing in force."""
     return Snapshot(previous.route, generation, previous.revision, control=previous.control)
+
+
+def draining(previous: Snapshot, *, generation: int, at: datetime, until: datetime) -> Snapshot:
+    """Return the routing of a planned way back: conversations that began before `at` may end on the candidate."""
+    return replace(previous, generation=generation, drain=Drain(at, until))
 
 
 def all_target(document: Document, *, generation: int) -> Snapshot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from llmmigrate.document import SIDES, Document
 from llmmigrate.exceptions import LostRace, RefusedError, StoreError
@@ -70,6 +71,26 @@ def step_back(store: Store, route: str, stage: str, *, actor: str, reason: str) 
         return requests.step_back(plan_of(applied(state).migration), state, stage, reason)
 
     return _ask(store, route, decide, actor=actor)
+
+
+def drain(store: Store, route: str, seconds: float, *, actor: str, reason: str) -> RouteState:
+    """Begin a planned way back: open conversations may end on the candidate for some seconds, new ones are on control.
+
+    Raises RefusedError where the attempt serves no user with the candidate.
+    """
+
+    def decide(state: RouteState) -> Transition:
+        requests.under_way(state)
+        return requests.drain(plan_of(applied(state).migration), state, seconds, reason)
+
+    def snapshot(state: RouteState, now: datetime) -> Snapshot:
+        assert state.snapshot is not None
+        until = now + timedelta(seconds=seconds)
+        return routing.draining(
+            Snapshot.from_text(state.snapshot), generation=state.generation + 1, at=now, until=until
+        )
+
+    return _ask(store, route, decide, actor=actor, snapshot_of=snapshot)
 
 
 def repair(store: Store, route: str, document: Document, *, actor: str, reason: str) -> RouteState:
@@ -161,13 +182,16 @@ def _ask(
     *,
     actor: str,
     document: str | None = None,
+    snapshot_of: Callable[[RouteState, datetime], Snapshot] | None = None,
 ) -> RouteState:
     for _ in range(_RACES):
         state = store.route(route)
         transition = decide(state)
         now = store.now()
         snapshot: Snapshot | None = None
-        if transition.reroute:
+        if snapshot_of is not None:
+            snapshot = snapshot_of(state, now)
+        elif transition.reroute:
             own = applied(state)
             snapshot = routing_of(state, transition, own, plan_of(own.migration), now=now)
         try:

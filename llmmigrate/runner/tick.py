@@ -14,6 +14,7 @@ from llmmigrate.document import Document
 from llmmigrate.exceptions import TargetFailed
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import (
+    Draining,
     Facts,
     RouteState,
     Transition,
@@ -196,8 +197,18 @@ def collect(
         watched=consent.watched,
         approved=consent.approved,
         blocked=blocked,
+        draining=draining(store, state),
         figures=figures(cells),
     )
+
+
+def draining(store: Store, state: RouteState) -> Draining | None:
+    """Tell whether a person has begun the way back of an attempt, and until when it lets conversations end."""
+    drain = Snapshot.from_text(state.snapshot).drain if state.snapshot is not None else None
+    if drain is None:
+        return None
+    reasons = [row["reason"] for row in store.history(state.route) if row["event"] == "draining"]
+    return Draining(drain.until, str(reasons[-1]))
 
 
 def _counts(cells: Mapping[tuple[Arm, str], Cell], metric: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from llmmigrate.graph import Graph, no_document
 from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
 from llmmigrate.runner.rollback import CONFIRM_S, confirm
 from llmmigrate.runner.tick import TickResult, begin, collect, consented, reconcile, tick, unconfirmed
-from llmmigrate.runner.write import applied
+from llmmigrate.runner.write import applied, is_draining
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
 from llmmigrate.targets import TrafficTarget
@@ -36,13 +36,19 @@ class UpgradeResult:
     reached: bool = False
 
     @property
+    def draining(self) -> bool:
+        """Whether a person has begun the way back, and open conversations may still end on the candidate."""
+        state = self.last.state
+        return state.status == "paused" and is_draining(state)
+
+    @property
     def exit_code(self) -> ExitCode:
         """The answer to a script: done, held, paused, rolled back, or unfit."""
         status = self.last.state.status
         if self.reached:
             return ExitCode.DONE
         if status == "paused":
-            return ExitCode.PAUSED
+            return ExitCode.HOLD if self.draining else ExitCode.PAUSED
         if status in ("rolling_back", "rolled_back"):
             return ExitCode.ROLLED_BACK
         if self.edited is not None:

@@ -77,6 +77,11 @@ def routing_of(
     return routing.on_stage(document, plan.stage(transition.phase), previous, generation=generation, at=now)
 
 
+def is_draining(state: RouteState) -> bool:
+    """Tell whether a route's routing lets open conversations end before it is rolled back."""
+    return state.snapshot is not None and Snapshot.from_text(state.snapshot).drain is not None
+
+
 def without_candidate(state: RouteState) -> Snapshot:
     """Return the routing in force without its candidate: all that a rollback needs."""
     assert state.snapshot is not None
