@@ -160,7 +160,7 @@ _WANTED = {
 _REASONS = {
     "latency_p99": "not decided by this release",
     "quality": "no judge configured",
-    "tool_call_accuracy": "not decided by this release",
+    "tool_call_accuracy": "write the rule where this route calls tools",
     "cost_per_request": "no price is known for both models; tokens are watched below",
 }
 
@@ -168,8 +168,8 @@ _JUDGES = ("openai/gpt-5.1", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-p
 
 
 def _measured(current: str, target: str) -> set[str]:
-    """Name the metrics that a router measures unaided for these models, and this release decides on."""
-    decided = {name for name, metric in CATALOGUE.items() if metric.decided}
+    """Name the metrics that any route measures unaided with these models, and this release decides on."""
+    decided = {name for name, metric in CATALOGUE.items() if metric.decided} - {"tool_call_accuracy"}
     priced = all(pricing.cost_usd(model, Usage(1, 1)) is not None for model in (current, target))
     return decided if priced else decided - {"cost_per_request"}
 

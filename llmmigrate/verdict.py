@@ -36,3 +36,14 @@ class MetricVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the keys are those of `status --format json`."""
         return asdict(self)
+
+
+def worded(value: float, unit: str) -> str:
+    """Write a figure of a verdict for people: `1.2%`, `+3.4%` (relative), `-0.8pp`, `340 ms`, `$0.0123`."""
+    if unit in ("s", "s_change"):
+        sign = "+" if unit == "s_change" else ""
+        return f"{value * 1000:{sign},.0f} ms" if abs(value) < 10 else f"{value:{sign},.1f} s"
+    if unit == "USD":
+        return f"${value:,.4g}"
+    sign = "" if unit == "share" else "+"
+    return f"{value * 100:{sign}.1f}{'pp' if unit == 'pp' else '%'}" if abs(value) < 100 else "∞"

@@ -65,7 +65,7 @@ def test_no_times_have_no_quantile():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0, "7", None, True, [], 1e30])
 def test_impossible_figures_count_for_nothing(bad):
     found = dict(Outcome(tokens=bad, cost=bad, latency_s=bad, first_token_s=bad, cached_tokens=bad).values())
-    assert found == {"error_rate": 0.0}
+    assert found == {"error_rate": 0.0, "malformed_rate": 0.0}
 
 
 def test_a_failed_request_has_time_and_class_but_no_tokens():
@@ -78,6 +78,7 @@ def test_answers_become_rates():
     found = dict(Outcome(finish_reason="length", refused=True, tools_valid=False, schema_valid=True).values())
     assert found == {
         "error_rate": 0.0,
+        "malformed_rate": 0.0,
         "truncated_rate": 1.0,
         "refusal_rate": 1.0,
         "tool_call_accuracy": 0.0,

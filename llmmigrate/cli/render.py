@@ -9,6 +9,7 @@ from rich.table import Table
 
 from llmmigrate.lifecycle import RouteState
 from llmmigrate.units import format_duration, format_share
+from llmmigrate.verdict import worded
 
 
 def state_line(before: RouteState, after: RouteState) -> str:
@@ -68,21 +69,15 @@ def _time(seconds: float | None) -> str:
 
 def _metric_row(metric: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     """Return one metric's cells: name, verdict, estimate, range, limit, counts."""
-    relative = metric["unit"] == "relative"
-    estimate, interval = metric["estimate"], metric["interval"]
-    sign = "+" if relative else ""
+    unit, estimate, interval = metric["unit"], metric["estimate"], metric["interval"]
     return (
         metric["title"],
         metric["verdict"] if metric["need"] == "prove" or metric["verdict"] == "fail" else "watch",
-        _percent(estimate, sign) if estimate is not None else "–",
-        f"[{_percent(interval[0], sign)}, {_percent(interval[1], sign)}]" if interval is not None else "–",
-        _percent(metric["limit"], sign),
+        worded(estimate, unit) if estimate is not None else "–",
+        f"[{worded(interval[0], unit)}, {worded(interval[1], unit)}]" if interval is not None else "–",
+        worded(metric["limit"], unit),
         f"{metric['n_candidate']:,} / {metric['n_control']:,}",
     )
-
-
-def _percent(value: float, sign: str) -> str:
-    return f"{value * 100:{sign}.1f}%" if abs(value) < 100 else "∞"
 
 
 RANGE_NOTE = (

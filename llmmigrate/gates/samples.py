@@ -23,6 +23,14 @@ class Sample:
         self.total = float(self._total.sum())
         self._total_sq = float(sums[:, 2].sum())
 
+    def complement(self) -> Sample:
+        """Return the sample of what did not happen, for values that are 0 or 1."""
+        other = Sample(None)
+        other._n, other._total = self._n, self._n - self._total
+        other.n, other.total = self.n, self.n - self.total
+        other._total_sq = other.total
+        return other
+
     @property
     def mean(self) -> float:
         """The mean, NaN without values."""
@@ -45,6 +53,17 @@ class Sample:
         residual = self._total - self.mean * self._n
         clustered = used / (used - 1) * float(residual @ residual) / self.n**2
         return max(plain, clustered)
+
+    @property
+    def variance_of_rate(self) -> float:
+        """The squared standard error of a rate: never below that of one with two more events and two more others.
+
+        Where nothing or everything happened so far the ordinary estimate would be zero, and prove anything.
+        """
+        if self.n < 2:
+            return float("nan")
+        rate = (self.total + 2) / (self.n + 4)
+        return max(self.variance_of_mean, rate * (1 - rate) / (self.n + 4))
 
     @property
     def units(self) -> float:

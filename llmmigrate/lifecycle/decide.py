@@ -11,7 +11,7 @@ from llmmigrate.clock import to_text
 from llmmigrate.lifecycle.state import RouteState, Status
 from llmmigrate.stages import Plan, Stage
 from llmmigrate.units import format_duration
-from llmmigrate.verdict import Answer, MetricVerdict
+from llmmigrate.verdict import Answer, MetricVerdict, worded
 
 STALE_S = 15 * 60.0
 """Data older than this are no evidence of the present: they hold every gate."""
@@ -157,13 +157,14 @@ def _running(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> Trans
 def _because(verdict: MetricVerdict) -> str:
     assert verdict.estimate is not None
     assert verdict.interval is not None
-    low, high = verdict.interval
-    relative = verdict.unit == "relative"
-    form = "+.1%" if relative else ".1%"
-    against = f" against control ({verdict.n_control:,} requests)" if relative else ""
+    estimate, low, high, limit = (
+        worded(value, verdict.unit) for value in (verdict.estimate, *verdict.interval, verdict.limit)
+    )
+    compared = verdict.unit in ("relative", "pp", "s_change")
+    against = f" against control ({verdict.n_control:,} requests)" if compared else ""
     return (
-        f"{verdict.rule}: {verdict.title} {verdict.estimate:{form}} [{low:{form}}, {high:{form}}] is past "
-        f"{verdict.limit:{form}}{against}, over {verdict.n_candidate:,} requests of the candidate"
+        f"{verdict.rule}: {verdict.title} {estimate} [{low}, {high}] is past {limit}{against}, "
+        f"over {verdict.n_candidate:,} requests of the candidate"
     )
 
 

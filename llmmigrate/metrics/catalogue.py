@@ -52,9 +52,9 @@ def _metric(name: str, title: str, kind: Kind, unit: str, *decided: Form) -> Met
 
 
 _METRICS = (
-    _metric("error_rate", "error rate", "rate", "share", "above"),
-    _metric("tokens_per_request", "tokens / request", "mean", "tokens", "increase"),
-    _metric("cost_per_request", "cost / request", "mean", "USD", "increase"),
+    _metric("error_rate", "error rate", "rate", "share", *_BY_KIND["rate"]),
+    _metric("tokens_per_request", "tokens / request", "mean", "tokens", *_BY_KIND["mean"]),
+    _metric("cost_per_request", "cost / request", "mean", "USD", *_BY_KIND["mean"]),
     _metric("latency_p50", "latency p50", "quantile", "s"),
     _metric("latency_p95", "latency p95", "quantile", "s"),
     _metric("latency_p99", "latency p99", "quantile", "s"),
@@ -62,11 +62,11 @@ _METRICS = (
     _metric("first_token_p95", "first token p95", "quantile", "s"),
     _metric("first_token_p99", "first token p99", "quantile", "s"),
     _metric("quality", "quality", "score", "points"),
-    _metric("tool_call_accuracy", "tool-call accuracy", "score", "share"),
-    _metric("schema_validity", "schema validity", "score", "share"),
-    _metric("refusal_rate", "refusals", "rate", "share"),
-    _metric("malformed_rate", "malformed answers", "rate", "share"),
-    _metric("truncated_rate", "cut-off answers", "rate", "share"),
+    _metric("tool_call_accuracy", "tool-call accuracy", "score", "share", *_BY_KIND["score"]),
+    _metric("schema_validity", "schema validity", "score", "share", *_BY_KIND["score"]),
+    _metric("refusal_rate", "refusals", "rate", "share", *_BY_KIND["rate"]),
+    _metric("malformed_rate", "malformed answers", "rate", "share", *_BY_KIND["rate"]),
+    _metric("truncated_rate", "cut-off answers", "rate", "share", *_BY_KIND["rate"]),
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

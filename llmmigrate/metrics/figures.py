@@ -27,7 +27,14 @@ def _of_arm(cells: Mapping[str, Cell]) -> dict[str, Any]:
         times = cells[name].histogram if name in cells else {}
         found[f"{name}_s"] = {title: quantile(times, q) for title, q in _QUANTILES.items()} if times else None
     means = ("tokens_per_request", "cached_tokens", "cost_per_request")
-    rates = ("error_rate", "truncated_rate", "refusal_rate", "tool_call_accuracy", "schema_validity")
+    rates = (
+        "error_rate",
+        "malformed_rate",
+        "truncated_rate",
+        "refusal_rate",
+        "tool_call_accuracy",
+        "schema_validity",
+    )
     for name in (*means, *rates):
         cell = cells.get(name)
         found[name] = cell.total / cell.n if cell is not None and cell.n else None

@@ -52,7 +52,8 @@ class Outcome:
     def values(self) -> Iterator[tuple[str, float]]:
         """Yield (metric, value) for all that is known; impossible figures are left out, never guessed.
 
-        A failed request has no tokens and no cost, but the time that it took.
+        A failed request has no tokens and no cost, but the time that it took. `malformed_rate` is the share of answers
+        that could not be read, of all that came: a request without any answer, such as a timeout, is none of them.
         """
         failed = self.error_class is not None
         yield "error_rate", float(failed)
@@ -70,6 +71,8 @@ class Outcome:
                 yield name, float(figure)
         if self.abandoned:
             yield "abandoned", 1.0
+        elif not failed or self.error_class == "malformed":
+            yield "malformed_rate", float(failed)
         if self.finish_reason is not None:
             yield "truncated_rate", float(self.finish_reason == "length")
         answers = (
