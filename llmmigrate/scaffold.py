@@ -158,7 +158,6 @@ _WANTED = {
 """The rules that every rollback section names, beside the error rate."""
 
 _REASONS = {
-    "latency_p99": "not decided by this release",
     "quality": "no judge configured",
     "tool_call_accuracy": "write the rule where this route calls tools",
     "cost_per_request": "no price is known for both models; tokens are watched below",

@@ -9,6 +9,9 @@ Answer = Literal["pass", "hold", "fail"]
 Need = Literal["prove", "watch"]
 Action = Literal["rollback", "pause"]
 
+_LONGEST_S = 3500.0
+"""From here on a time stands for one that nothing bounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class MetricVerdict:
@@ -42,6 +45,8 @@ def worded(value: float, unit: str) -> str:
     """Write a figure of a verdict for people: `1.2%`, `+3.4%` (relative), `-0.8pp`, `340 ms`, `$0.0123`."""
     if unit in ("s", "s_change"):
         sign = "+" if unit == "s_change" else ""
+        if abs(value) >= _LONGEST_S:
+            return "-∞" if value < 0 else "∞"
         return f"{value * 1000:{sign},.0f} ms" if abs(value) < 10 else f"{value:{sign},.1f} s"
     if unit == "USD":
         return f"${value:,.4g}"

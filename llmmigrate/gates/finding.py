@@ -14,7 +14,8 @@ Direction = Literal[-1, 0, 1]
 class Finding:
     """Figures of one rule: `interval` is the 95% range, `limit` and `bound` (the limit with its tolerance) are signed.
 
-    `failed` says that all of a stricter range is past the limit, `passed` that all of `interval` is inside the bound.
+    `failed` says that all of a stricter range is past the limit, `passed` that all of `interval` is inside the bound;
+    `note` is what else a person should know of it.
     """
 
     limit: float
@@ -23,6 +24,7 @@ class Finding:
     interval: tuple[float, float] | None = None
     failed: bool = False
     passed: bool = False
+    note: str = ""
 
     @property
     def finite(self) -> bool:

@@ -21,6 +21,15 @@ FloatArray = npt.NDArray[np.float64]
 _EDGE = 1e-12
 
 
+def beta_mass(alpha: float, n_opt: float) -> float:
+    """Return the prior's mass, in trials, with which a beta-binomial mixture is tightest near `n_opt` trials.
+
+    m = n_opt / (L + ln(1+L)) - 1, L = 2 ln(1/alpha) (Howard et al. 2021, section 3.5).
+    """
+    ell = 2 * math.log(1 / alpha)
+    return n_opt / (ell + math.log1p(ell)) - 1
+
+
 def beta_binomial_log_e(
     successes: npt.ArrayLike, n: npt.ArrayLike, p0: npt.ArrayLike, *, alpha: float, n_opt: float = 500
 ) -> FloatArray:
@@ -29,12 +38,11 @@ def beta_binomial_log_e(
     Shapes broadcast; counts may be fractional (a design effect divides them). `alpha` and `n_opt` only tune the prior:
     the test is tightest near `n_opt` trials. Reject at level alpha where the result is at least ln(1/alpha).
 
-    log E = betaln(a+s, b+n-s) - betaln(a, b) - s ln p0 - (n-s) ln(1-p0), with a = m p0, b = m (1-p0),
-    m = n_opt / (L + ln(1+L)) - 1, L = 2 ln(1/alpha) (Howard et al. 2021, proposition 7 and section 3.5).
+    log E = betaln(a+s, b+n-s) - betaln(a, b) - s ln p0 - (n-s) ln(1-p0), with a = m p0, b = m (1-p0) and m of
+    `beta_mass` (Howard et al. 2021, proposition 7).
     """
     s, trials, p = (np.asarray(value, dtype=np.float64) for value in (successes, n, p0))
-    ell = 2 * math.log(1 / alpha)
-    mass = n_opt / (ell + math.log1p(ell)) - 1
+    mass = beta_mass(alpha, n_opt)
     a, b = mass * p, mass * (1 - p)
     result = betaln(a + s, b + trials - s) - betaln(a, b) - xlogy(s, p) - xlog1py(trials - s, -p)
     return np.asarray(result, dtype=np.float64)

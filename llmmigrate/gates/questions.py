@@ -23,7 +23,7 @@ class Question:
     """One rule as it is asked in one stage.
 
     `alpha_fail` is the chance of a false alarm that it may spend here; `tolerance` multiplies the limit that has to be
-    proved; `minimum` is the requests that each arm needs.
+    proved; `minimum` is the requests that each arm needs, `share` the part of units that the candidate serves.
     """
 
     rule: Rule
@@ -33,6 +33,7 @@ class Question:
     alpha_fail: float
     tolerance: float
     minimum: int
+    share: float
 
 
 def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
@@ -52,6 +53,7 @@ def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
                 alpha_fail=ALPHA * (1 - LATE_CHANGE_SHARE) / (len(active) * restarts),
                 tolerance=stage.tolerance,
                 minimum=plan.min_samples,
+                share=stage.share,
             )
             for index, rule in active
         ]

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from llmmigrate.gates.intervals import FloatArray
+from llmmigrate.gates.quantiles import BINS
 from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
+from llmmigrate.metrics.histogram import quantile
 
 
 class Sample:
@@ -22,6 +24,18 @@ class Sample:
         self.n = int(self._n.sum())
         self.total = float(self._total.sum())
         self._total_sq = float(sums[:, 2].sum())
+        self._times = cell.histogram if cell is not None else {}
+
+    @property
+    def histogram(self) -> FloatArray:
+        """Counts of times by bin, of shape (6048,)."""
+        counts = np.zeros(BINS)
+        counts[list(self._times)] = list(self._times.values())
+        return counts
+
+    def quantile(self, q: float) -> float | None:
+        """Return the q-quantile of the times in seconds, to a bin; None without any."""
+        return quantile(self._times, q)
 
     def complement(self) -> Sample:
         """Return the sample of what did not happen, for values that are 0 or 1."""
@@ -46,13 +60,28 @@ class Sample:
         """
         if self.n < 2 or not math.isfinite(self._total_sq):
             return float("nan")
-        plain = max(self._total_sq / self.n - self.mean**2, 0.0) / (self.n - 1)
+        return max(self._plain_variance, self._clustered_variance)
+
+    @property
+    def _plain_variance(self) -> float:
+        return max(self._total_sq / self.n - self.mean**2, 0.0) / (self.n - 1)
+
+    @property
+    def _clustered_variance(self) -> float:
         used = int((self._n > 0).sum())
         if used < 2:
             return float("inf")
         residual = self._total - self.mean * self._n
-        clustered = used / (used - 1) * float(residual @ residual) / self.n**2
-        return max(plain, clustered)
+        return used / (used - 1) * float(residual @ residual) / self.n**2
+
+    @property
+    def design_effect_of_mean(self) -> float:
+        """How many values count as one: by the clustered variance of their mean, never more than units there are."""
+        if self.n < 2 or not math.isfinite(self._total_sq):
+            return 1.0
+        plain, clustered = self._plain_variance, self._clustered_variance
+        effect = clustered / plain if plain > 0 and math.isfinite(clustered) else 1.0
+        return max(1.0, effect, self.n / self.units)
 
     @property
     def variance_of_rate(self) -> float:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from llmmigrate.gates import rates, times
 from llmmigrate.gates.finding import Direction, Finding
 from llmmigrate.gates.means import relative_change
 from llmmigrate.gates.questions import Question, questions
-from llmmigrate.gates.rates import against_control, against_limit
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.catalogue import Form, metric_of
 from llmmigrate.metrics.cells import Arm, Cell
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _DIRECTIONS: dict[Form, Direction] = {"increase": 1, "decrease": -1, "drop": -1, "change": 0}
 
+_CHANGES = {"%": "relative", "pp": "pp", "s": "s_change", "$": "USD"}
+
 
 def evaluate(
     migration: Migration, plan: Plan, stage: Stage, cells: Mapping[tuple[Arm, str], Cell]
@@ -33,7 +35,7 @@ def evaluate(
     """
     verdicts = []
     for question in questions(migration, plan, stage):
-        metric = question.rule.metric
+        metric = metric_of(question.rule.metric).cell
         control, candidate = Sample(cells.get(("control", metric))), Sample(cells.get(("candidate", metric)))
         limit = question.rule.limit
         lacking = undecided(question.rule)
@@ -46,19 +48,25 @@ def evaluate(
 
 
 def _find(question: Question, control: Sample, candidate: Sample, limit: Limit) -> Finding:
-    form, amount = limit.form, limit.amount
+    form, amount, q = limit.form, limit.amount, metric_of(question.rule.metric).q
     if form in ("above", "below"):
-        return against_limit(question, candidate, amount.value, below=form == "below")
+        if q is not None:
+            return times.against_limit(question, candidate, q, amount.value)
+        return rates.against_limit(question, candidate, amount.value, below=form == "below")
+    direction = _DIRECTIONS[form]
+    if q is not None:
+        relative = amount.unit == "%"
+        return times.against_control(question, control, candidate, q, amount.value, direction, relative=relative)
     if amount.unit == "pp":
-        return against_control(question, control, candidate, amount.value, _DIRECTIONS[form])
-    return relative_change(question, control, candidate, amount.value, _DIRECTIONS[form])
+        return rates.against_control(question, control, candidate, amount.value, direction)
+    return relative_change(question, control, candidate, amount.value, direction)
 
 
 def _unit(limit: Limit | None, own: str) -> str:
     """Name the unit of a rule's figures: the metric's own for fixed limits, else that of the change."""
     if limit is None or limit.form in ("above", "below"):
         return own
-    return "relative" if limit.amount.unit == "%" else limit.amount.unit
+    return _CHANGES[limit.amount.unit]
 
 
 def _undecided(question: Question, control: Sample, candidate: Sample, why: str) -> MetricVerdict:
@@ -96,9 +104,12 @@ def _answer(question: Question, control: Sample, candidate: Sample, found: Findi
     elif not known:
         answer, reason = "hold", "the figures allow no range yet"
     elif found.passed:
-        answer, reason = "pass", f"all of the range is inside {worded(found.bound, unit)}"
+        answer, reason = "pass", f"all of the range is inside {worded(found.bound, unit)}{found.note}"
     else:
-        answer, reason = "hold", f"the range still reaches past {worded(found.bound, unit)}: more requests narrow it"
+        answer, reason = (
+            "hold",
+            f"the range still reaches past {worded(found.bound, unit)}: more requests narrow it{found.note}",
+        )
     return MetricVerdict(
         metric=metric.name,
         title=metric.title,

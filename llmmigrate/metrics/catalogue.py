@@ -33,7 +33,8 @@ _BY_KIND: dict[Kind, dict[Form, tuple[AmountUnit, ...]]] = {
 class Metric:
     """One metric. `forms` are the keywords of rules that fit it, with the units that each takes.
 
-    `decided` are the forms on which this release comes to a verdict; a rule of another form holds its gates.
+    `cell` names the cells that hold its figures, and `q` which quantile of them it is, where it is one. `decided` are
+    the forms on which this release comes to a verdict; a rule of another form holds its gates.
     """
 
     name: str
@@ -42,25 +43,31 @@ class Metric:
     unit: str
     forms: Mapping[Form, tuple[AmountUnit, ...]]
     decided: frozenset[Form] = frozenset()
+    q: float | None = None
+
+    @property
+    def cell(self) -> str:
+        return self.name if self.q is None else self.name.rpartition("_p")[0]
 
 
 def _metric(name: str, title: str, kind: Kind, unit: str, *decided: Form) -> Metric:
     forms = dict(_BY_KIND[kind])
     if unit == "USD":
         forms["above"] = ("$",)
-    return Metric(name, title, kind, unit, forms, frozenset(decided))
+    q = float(name.rpartition("_p")[2]) / 100 if kind == "quantile" else None
+    return Metric(name, title, kind, unit, forms, frozenset(decided), q)
 
 
 _METRICS = (
     _metric("error_rate", "error rate", "rate", "share", *_BY_KIND["rate"]),
     _metric("tokens_per_request", "tokens / request", "mean", "tokens", *_BY_KIND["mean"]),
     _metric("cost_per_request", "cost / request", "mean", "USD", *_BY_KIND["mean"]),
-    _metric("latency_p50", "latency p50", "quantile", "s"),
-    _metric("latency_p95", "latency p95", "quantile", "s"),
-    _metric("latency_p99", "latency p99", "quantile", "s"),
-    _metric("first_token_p50", "first token p50", "quantile", "s"),
-    _metric("first_token_p95", "first token p95", "quantile", "s"),
-    _metric("first_token_p99", "first token p99", "quantile", "s"),
+    _metric("latency_p50", "latency p50", "quantile", "s", *_BY_KIND["quantile"]),
+    _metric("latency_p95", "latency p95", "quantile", "s", *_BY_KIND["quantile"]),
+    _metric("latency_p99", "latency p99", "quantile", "s", *_BY_KIND["quantile"]),
+    _metric("first_token_p50", "first token p50", "quantile", "s", *_BY_KIND["quantile"]),
+    _metric("first_token_p95", "first token p95", "quantile", "s", *_BY_KIND["quantile"]),
+    _metric("first_token_p99", "first token p99", "quantile", "s", *_BY_KIND["quantile"]),
     _metric("quality", "quality", "score", "points"),
     _metric("tool_call_accuracy", "tool-call accuracy", "score", "share", *_BY_KIND["score"]),
     _metric("schema_validity", "schema validity", "score", "share", *_BY_KIND["score"]),

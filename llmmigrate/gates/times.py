@@ -1,0 +1,88 @@
+"""Rules on quantiles of times: against a fixed limit, and against control's quantile in seconds or in percent."""
+
+from __future__ import annotations
+
+from llmmigrate.gates.finding import Direction, Finding, inside, past
+from llmmigrate.gates.intervals import FloatArray
+from llmmigrate.gates.quantiles import quantile_difference, quantile_interval
+from llmmigrate.gates.questions import ALPHA, Question
+from llmmigrate.gates.samples import Sample
+from llmmigrate.metrics.histogram import LAST, upper_edge
+
+LONGEST_S = upper_edge(LAST)
+"""What stands for the open end of a range of times: figures are kept as JSON, which has no infinity."""
+
+MOST = 1000.0
+"""The same for relative changes."""
+
+P99_FROM = 0.25
+"""The candidate's share from which on a p99 is proved by itself; at a smaller one its p95 serves."""
+
+Range = tuple[float, float]
+
+
+def against_limit(question: Question, candidate: Sample, q: float, limit: float) -> Finding:
+    """Test an arm's quantile against a limit in seconds."""
+    bound = limit * question.tolerance
+    estimate = candidate.quantile(q)
+    if estimate is None:
+        return Finding(limit, bound)
+
+    def at(quantile: float, alpha: float) -> Range:
+        ends = quantile_interval(
+            candidate.histogram, q=quantile, alpha=alpha, design_effect=candidate.design_effect_of_mean
+        )
+        return _closed(ends, LONGEST_S)
+
+    failed = past(at(q, question.alpha_fail), limit, 1)
+    proved = _proved(question, q)
+    passed = at(proved, ALPHA)[1] <= bound
+    return Finding(limit, bound, estimate, at(q, ALPHA), failed=failed, passed=passed, note=_note(q, proved))
+
+
+def against_control(
+    question: Question,
+    control: Sample,
+    candidate: Sample,
+    q: float,
+    margin: float,
+    direction: Direction,
+    *,
+    relative: bool,
+) -> Finding:
+    """Test the difference of two quantiles against a margin in seconds, or as a relative change."""
+    signed = margin if direction >= 0 else -margin
+    bound = signed * question.tolerance
+    old, new = control.quantile(q), candidate.quantile(q)
+    if old is None or new is None:
+        return Finding(signed, bound)
+
+    def at(quantile: float, alpha: float) -> Range:
+        ends = quantile_difference(
+            control.histogram,
+            candidate.histogram,
+            q=quantile,
+            alpha=alpha,
+            relative=relative,
+            design_effects=(control.design_effect_of_mean, candidate.design_effect_of_mean),
+        )
+        return _closed(ends, MOST if relative else LONGEST_S)
+
+    failed = past(at(q, question.alpha_fail), margin, direction)
+    proved = _proved(question, q)
+    passed = inside(at(proved, ALPHA), abs(bound), direction)
+    estimate = new / old - 1 if relative else new - old
+    return Finding(signed, bound, estimate, at(q, ALPHA), failed=failed, passed=passed, note=_note(q, proved))
+
+
+def _proved(question: Question, q: float) -> float:
+    """Return the quantile that has to be proved in place of one that a small share of traffic cannot prove."""
+    return 0.95 if q > 0.95 and 0 < question.share < P99_FROM else q
+
+
+def _note(q: float, proved: float) -> str:
+    return "" if proved == q else f" (proved by the p{proved * 100:.0f}: the candidate's share is small)"
+
+
+def _closed(ends: FloatArray, most: float) -> Range:
+    return max(float(ends[0]), -most), min(float(ends[1]), most)
