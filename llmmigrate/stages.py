@@ -26,8 +26,8 @@ class Stage:
 
     `share` is the part of units served by the candidate; times are seconds; `tolerance` multiplies the limits that
     have to be proved here (an early step only rules out a disaster). `proves_all` also asks watched metrics to pass.
-    One of each group of `approvers` must have approved before the stage is entered. What is `unsupported` keeps it from
-    being left.
+    `budget` is what mirroring may cost, in US dollars. One of each group of `approvers` must have approved before the
+    stage is entered. What is `unsupported` keeps it from being left.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Stage:
     min_s: float = 0.0
     max_s: float | None = None
     min_pairs: int = 0
+    budget: float | None = None
     tolerance: float = 1.0
     proves_rollback: bool = False
     proves_all: bool = False
@@ -89,6 +90,7 @@ def plan_of(migration: Migration) -> Plan:
             min_s=shadow.duration,
             max_s=shadow.duration + MAX_HOLD_S,
             min_pairs=shadow.min_pairs,
+            budget=shadow.budget,
             proves_rollback=True,
             proves_all=True,
             waived=shadow.waived,

@@ -34,7 +34,6 @@ def unsupported(migration: Migration) -> Iterator[Lack]:
     asked: tuple[tuple[object, tuple[str | int, ...], str, str], ...] = (
         (migration.regression.suite, ("regression", "suite"), "runs no regression suite", "regression"),
         (migration.requires, ("requires",), "cannot look into other environments", "regression"),
-        (migration.shadow.budget, ("shadow", "budget"), "does not count what mirroring costs", "regression"),
         (migration.monitoring.notify, ("monitoring", "notify"), "notifies nobody", before_users),
         (
             migration.observation.drill_every,

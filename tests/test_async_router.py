@@ -9,7 +9,7 @@ import pytest
 
 from llmmigrate import AsyncRouter, Chunk, Completion, ModelClient, ModelError, ToolCall, Usage
 from llmmigrate.metrics.figures import figures
-from llmmigrate.routing.async_router import MIRRORED_AT_ONCE
+from llmmigrate.routing.mirror import MIRRORED_AT_ONCE
 from llmmigrate.routing.validity import schema_valid, tools_valid
 from tests.conftest import ROUTE
 

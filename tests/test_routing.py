@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from llmmigrate import Usage
 from llmmigrate.exceptions import ModelError, StoreError, TargetNotFound
 from llmmigrate.routing.assignment import BUCKETS, Ramp, bucket_of
-from llmmigrate.routing.mirror import Mirror
+from llmmigrate.routing.loop import LoopThread
+from llmmigrate.routing.mirror import BlockingMirror
 from llmmigrate.runner import downgrade
 from tests.conftest import ROUTE, START
 from tests.crash import quiet_fork
@@ -264,10 +266,11 @@ def test_a_full_mirror_drops_and_the_loss_holds_the_gate(world):
     world.upgrade()
     with world.router() as router:
         world.serve(router, 100)
-        router.mirror.submit = lambda call: None
+        router.mirror.begin = lambda call: False
         world.serve(router, 100)
     reasons = [reason.detail for reason in world.upgrade().last.wait.reasons]
-    assert "only 100 of 200 requests mirrored to the candidate were observed" in reasons
+    lost = "only 100 of 200 requests mirrored to the candidate were observed (100 dropped: too many under way)"
+    assert lost in reasons
 
 
 def test_a_forked_child_is_a_replica_of_its_own(world, tmp_path):
@@ -390,10 +393,11 @@ def test_late_flushes_are_as_old_as_their_data(world, monkeypatch):
 
 
 def test_closing_waits_for_mirrored_calls_only_a_while():
-    mirror = Mirror(workers=1)
-    for _ in range(50):
-        mirror.submit(lambda: time.sleep(0.2))
+    loop = LoopThread()
+    mirror = BlockingMirror(loop, at_once=10)
+    begun = [mirror.begin(lambda: asyncio.sleep(60)) for _ in range(50)]
     began = time.monotonic()
     mirror.close(patience_s=0.3)
+    loop.close()
     assert time.monotonic() - began < 3
-    assert mirror.dropped >= 40
+    assert (begun.count(True), mirror.dropped) == (10, 40)

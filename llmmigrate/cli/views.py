@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -73,14 +74,23 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
         notes.append(f"history: {state.version} rows, head {state.head_hash[:12]}")
     if route.forsaken:
         notes.append("nobody is watching: routers serve control. Start llmmigrate run")
-    opened = route.figures.get("candidate", {}).get("breaker_opened", 0)
-    if opened:
-        notes.append(f"routers stopped calling the failing candidate by themselves {opened} times")
+    notes += _losses(route.figures.get("candidate", {}))
     if state.accepted:
         notes.append(f"accepted by a person: {', '.join(state.accepted)}")
     if state.active and route.evaluated_at is not None:
         notes.append(f"evaluated {ago(route.evaluated_at, now)} ago")
     return notes
+
+
+def _losses(candidate: dict[str, Any]) -> Iterator[str]:
+    """Say what of the candidate's calls was not made, and why."""
+    opened, dropped, over = (candidate.get(name, 0) for name in ("breaker_opened", "dropped", "over_budget"))
+    if opened:
+        yield f"routers stopped calling the failing candidate by themselves {opened} times"
+    if dropped:
+        yield f"{dropped:,} requests were not mirrored: too many mirrored calls were under way"
+    if over:
+        yield f"{over:,} requests were not mirrored: shadow.budget is spent"
 
 
 def _going(route: RouteOverview) -> str:

@@ -175,11 +175,16 @@ class Regression(_Strict):
 
 
 class Shadow(_Strict):
-    """Every request also goes to the candidate; no user sees its answer, and its tool calls are never executed."""
+    """Every request also goes to the candidate; no user sees its answer, and its tool calls are never executed.
+
+    For a share of units, `aa_share`, control is called a second time too: how much it differs from itself is the noise
+    that differences are held against. `budget` bounds what all of these calls cost.
+    """
 
     traffic: Share = 1.0
     duration: Duration = 7 * 86400.0
     min_pairs: int = Field(default=2000, ge=1, strict=True)
+    aa_share: Share = 0.0
     budget: Money | None = None
     tools: Literal["stub"] = "stub"
     waived: Text | None = None
@@ -188,6 +193,8 @@ class Shadow(_Strict):
     def _all_traffic(self) -> Shadow:
         if self.traffic != 1.0:
             raise ValueError("shadow.traffic must be 100%: this version mirrors every request or none")
+        if self.budget == 0:
+            raise ValueError("a budget of nothing mirrors nothing: waive shadow instead")
         return self
 
 

@@ -174,9 +174,7 @@ class _Player:
         story.started_at = self._start
         state = self._round()
         deadline = self._start + timedelta(seconds=LONGEST_S)
-        with Router(
-            store=self._store, clients=self._clients, clock=self._clock, background=False, mirror_workers=1
-        ) as router:
+        with Router(store=self._store, clients=self._clients, clock=self._clock, background=False) as router:
             while state.status not in ("rolled_back", "paused") and self._clock.now() < deadline:
                 router.poll()
                 self._step(router)

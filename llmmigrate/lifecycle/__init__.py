@@ -1,13 +1,24 @@
 """The life of a migration: pure decisions from a plan, a state and facts."""
 
 from llmmigrate.lifecycle import requests
-from llmmigrate.lifecycle.decide import WATCH_S, Draining, Facts, Reason, Transition, Wait, finish_rollback, next_step
+from llmmigrate.lifecycle.decide import (
+    WATCH_S,
+    Draining,
+    Facts,
+    Mirrored,
+    Reason,
+    Transition,
+    Wait,
+    finish_rollback,
+    next_step,
+)
 from llmmigrate.lifecycle.state import RouteState, Status
 
 __all__ = [
     "WATCH_S",
     "Draining",
     "Facts",
+    "Mirrored",
     "Reason",
     "RouteState",
     "Status",

@@ -26,6 +26,19 @@ ReasonKind = Literal["time", "samples", "approval", "trigger", "evidence", "data
 
 
 @dataclass(frozen=True, slots=True)
+class Mirrored:
+    """What mirroring has cost in this generation, in US dollars, over calls that were `answered`.
+
+    Of these, `priced` have a known cost; `dropped` ones were not made, because too many were under way.
+    """
+
+    cost: float = 0.0
+    answered: int = 0
+    priced: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """A way back under way that lets open conversations end until a time, and why it was begun."""
 
@@ -59,6 +72,7 @@ class Facts:
     approved: frozenset[str] = frozenset()
     blocked: str | None = None
     draining: Draining | None = None
+    mirrored: Mirrored = Mirrored()
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -137,6 +151,9 @@ def _running(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> Trans
     for verdict in facts.verdicts:
         if verdict.verdict == "fail" and verdict.metric not in state.accepted:
             return Transition("paused", "paused", stage.name, _because(verdict), reroute=False)
+    if stage.budget is not None and facts.mirrored.cost >= stage.budget:
+        why = f"mirroring has cost ${facts.mirrored.cost:,.2f}, all of shadow.budget: resume grants as much again"
+        return Transition("paused", "paused", stage.name, why, reroute=True)
     following = plan.after(stage.name)
     reasons = [Reason("evidence", f"{words}: waive it, or wait for one that does") for words in stage.unsupported]
     reasons += _missing(plan, stage, state, facts)
@@ -224,10 +241,22 @@ def _too_few(stage: Stage, facts: Facts) -> list[Reason]:
         reasons.append(Reason("samples", f"{pairs:,} of {stage.min_pairs:,} mirrored pairs"))
     for arm, observed, assigned in zip(("control", "candidate"), facts.observed, facts.assigned, strict=True):
         if observed < OBSERVED_FLOOR * assigned:
-            called = "mirrored to" if stage.mirror and arm == "candidate" else "sent to"
-            detail = f"only {observed:,} of {assigned:,} requests {called} the {arm} were observed"
-            reasons.append(Reason("data", detail))
+            reasons.append(Reason("data", _lost(stage, facts, arm, observed, assigned)))
+    mirrored = facts.mirrored
+    if stage.budget is not None and mirrored.priced < OBSERVED_FLOOR * mirrored.answered:
+        detail = f"shadow.budget: the cost of {mirrored.answered - mirrored.priced:,} mirrored calls is not known"
+        reasons.append(Reason("data", f"{detail}: the cost map has no price, so take the budget out or give the cost"))
     return reasons
+
+
+def _lost(stage: Stage, facts: Facts, arm: str, observed: int, assigned: int) -> str:
+    """Say that an arm did not answer for what it was given; a mirror that is dead is named so."""
+    if not stage.mirror or arm == "control":
+        return f"only {observed:,} of {assigned:,} requests sent to the {arm} were observed"
+    dropped = f" ({facts.mirrored.dropped:,} dropped: too many under way)" if facts.mirrored.dropped else ""
+    if observed == 0:
+        return f"the mirror is dead: none of {assigned:,} requests mirrored to the candidate came back{dropped}"
+    return f"only {observed:,} of {assigned:,} requests mirrored to the candidate were observed{dropped}"
 
 
 def _unproved(state: RouteState, facts: Facts, minimum: int) -> list[Reason]:

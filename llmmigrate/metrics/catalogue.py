@@ -71,6 +71,8 @@ _METRICS = (
     _metric("quality", "quality", "score", "points"),
     _metric("tool_call_accuracy", "tool-call accuracy", "score", "share", *_BY_KIND["score"]),
     _metric("schema_validity", "schema validity", "score", "share", *_BY_KIND["score"]),
+    _metric("tool_agreement", "same tool calls as control", "score", "share", "drop"),
+    _metric("text_agreement", "same text as control", "score", "share", "drop"),
     _metric("refusal_rate", "refusals", "rate", "share", *_BY_KIND["rate"]),
     _metric("malformed_rate", "malformed answers", "rate", "share", *_BY_KIND["rate"]),
     _metric("truncated_rate", "cut-off answers", "rate", "share", *_BY_KIND["rate"]),

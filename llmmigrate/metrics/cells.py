@@ -25,7 +25,16 @@ ASSIGNED = "assigned"
 BREAKER_OPENED = "breaker_opened"
 """The counter of replicas that stopped calling a failing candidate by themselves."""
 
-COUNTERS = frozenset({ASSIGNED, BREAKER_OPENED})
+DROPPED = "dropped"
+"""The counter of mirrored calls that were not made, because too many were under way."""
+
+OVER_BUDGET = "over_budget"
+"""The counter of mirrored calls that were not made, because their budget is spent."""
+
+AA_COST = "aa_cost"
+"""What calling control a second time cost, in US dollars: it is no request of a user, but part of the budget."""
+
+COUNTERS = frozenset({ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, AA_COST})
 """What is counted beside the metrics: no data of an arm, and no time on fresh data."""
 
 PAYLOAD_VERSION = 1

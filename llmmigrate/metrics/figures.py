@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmmigrate.metrics.cells import ARMS, BREAKER_OPENED, Arm, Cell
+from llmmigrate.metrics.cells import ARMS, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm, Cell
 from llmmigrate.metrics.histogram import quantile
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -22,7 +22,8 @@ def _of_arm(cells: Mapping[str, Cell]) -> dict[str, Any]:
         "requests": requests,
         "errors": {name.partition(":")[2]: cell.n for name, cell in sorted(cells.items()) if name.startswith("error:")},
     }
-    found["breaker_opened"] = cells[BREAKER_OPENED].n if BREAKER_OPENED in cells else 0
+    for counter in (BREAKER_OPENED, DROPPED, OVER_BUDGET):
+        found[counter] = cells[counter].n if counter in cells else 0
     for name in ("latency", "first_token"):
         times = cells[name].histogram if name in cells else {}
         found[f"{name}_s"] = {title: quantile(times, q) for title, q in _QUANTILES.items()} if times else None
@@ -34,6 +35,8 @@ def _of_arm(cells: Mapping[str, Cell]) -> dict[str, Any]:
         "refusal_rate",
         "tool_call_accuracy",
         "schema_validity",
+        "tool_agreement",
+        "text_agreement",
     )
     for name in (*means, *rates):
         cell = cells.get(name)

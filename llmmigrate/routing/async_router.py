@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,51 +11,9 @@ from typing import Any, Self
 from llmmigrate.clock import Clock
 from llmmigrate.models import Chunk, Completion, ModelClient
 from llmmigrate.routing.calls import Asked, Caller, closing
-from llmmigrate.routing.core import Decision, RoutingCore
+from llmmigrate.routing.core import RoutingCore
+from llmmigrate.routing.mirror import Mirror
 from llmmigrate.store import Store
-
-_log = logging.getLogger(__name__)
-
-MIRRORED_AT_ONCE = 64
-"""Mirrored calls under way at once; what does not fit is dropped and counted, and the user's call goes on."""
-
-_PATIENCE_S = 5.0
-
-
-class AsyncMirror:
-    """Calls the candidate beside the users' calls, never awaited by them."""
-
-    def __init__(self, *, at_once: int = MIRRORED_AT_ONCE) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._at_once = at_once
-        self.dropped = 0
-
-    def submit(self, caller: Caller, decision: Decision, asked: Asked) -> None:
-        """Begin a call and return at once."""
-        if len(self._tasks) >= self._at_once:
-            self.dropped += 1
-            return
-        task = asyncio.get_running_loop().create_task(caller.quietly(decision, asked))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a mirrored call failed in llmmigrate itself", exc_info=task.exception())
-
-    async def wait(self) -> None:
-        """Wait until all that was begun has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    async def close(self, *, patience_s: float = _PATIENCE_S) -> None:
-        """Give mirrored calls a while, then cancel them; they count as abandoned."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience_s)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class AsyncRouter(RoutingCore):
@@ -82,7 +39,7 @@ class AsyncRouter(RoutingCore):
         super().__init__(store=store, clock=clock, background=background, spool=spool)
 
     def _begin(self) -> None:
-        self.mirror = AsyncMirror()
+        self.mirror = Mirror()
         super()._begin()
 
     async def __aenter__(self) -> Self:
@@ -116,11 +73,10 @@ class AsyncRouter(RoutingCore):
 
         A cancelled call is counted as abandoned.
         """
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        if decision.mirror is not None:
-            self.mirror.submit(self._caller, decision.mirror, asked)
-        return await self._caller.complete(decision, asked)
+        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
+        beside = self._caller.beside(decision, asked, self.mirror.begin)
+        return await self._caller.complete(decision, asked, beside)
 
     async def astream(
         self,
@@ -142,10 +98,9 @@ class AsyncRouter(RoutingCore):
         A candidate that fails before its first piece is replaced by control; one that breaks later ends the stream with
         ModelError, as a direct call would. Whoever stops early closes the iterator (`contextlib.aclosing`).
         """
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        if decision.mirror is not None:
-            self.mirror.submit(self._caller, decision.mirror, asked)
-        async with closing(self._caller.stream(decision, asked)) as pieces:
+        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
+        beside = self._caller.beside(decision, asked, self.mirror.begin)
+        async with closing(self._caller.stream(decision, asked, beside)) as pieces:
             async for chunk in pieces:
                 yield chunk

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import ChatRequest, Chunk, Clients, Completion, ModelClient
+from llmmigrate.routing.agreement import texts_agree, tools_agree
 from llmmigrate.routing.core import Decision, RoutingCore
+from llmmigrate.routing.mirror import Call
+from llmmigrate.routing.shadow import Beside
 from llmmigrate.routing.validity import schema_valid, tools_valid
 
 _log = logging.getLogger(__name__)
@@ -50,22 +53,66 @@ class Caller:
     def __init__(self, core: RoutingCore, clients: Mapping[str, ModelClient]) -> None:
         self._core = core
         self._clients = Clients(clients)
+        self._clients_beside = Clients(clients)
 
-    async def complete(self, decision: Decision, asked: Asked) -> Completion:
+    def beside(self, decision: Decision, asked: Asked, begin: Callable[[Call], bool]) -> Beside | None:
+        """Begin what is called beside a user's request, if anything; give it back with the user's call."""
+        if decision.mirror is None:
+            return None
+        beside = Beside(decision.mirror, decision.again, asked)
+        if begin(lambda: self._call_beside(beside)):
+            return beside
+        self._core.dropped(decision.mirror)
+        return None
+
+    async def complete(self, decision: Decision, asked: Asked, beside: Beside | None = None) -> Completion:
         """Answer a user's request; where the candidate fails, control answers. Raises ModelError."""
+        answer: Completion | None = None
         try:
-            return await self.recorded(decision, asked)
+            answer = await self._complete(decision, asked)
+            return answer
+        finally:
+            if beside is not None:
+                beside.tell(answer)
+
+    async def _complete(self, decision: Decision, asked: Asked) -> Completion:
+        try:
+            return await self._recorded(decision, asked, self._clients)
         except ModelError:
             safe = self._core.safe(decision)
             if safe is None:
                 raise
-        return await self._guarded(safe, asked)
+        return await self._guarded(safe, asked, self._clients)
 
-    async def recorded(self, decision: Decision, asked: Asked) -> Completion:
+    async def _call_beside(self, beside: Beside) -> None:
+        """Call the candidate beside a user's request, and control again where that is asked; compare with the user's.
+
+        Whatever comes of it is recorded, and nothing raised. The calls have connections and a budget of retries of
+        their own, so that a hanging candidate takes nothing from users.
+        """
+        asked, answers = beside.asked, []
+        try:
+            answers.append((beside.mirror, await self._recorded(beside.mirror, asked, self._clients_beside)))
+        except ModelError as error:
+            _log.debug("a mirrored call failed and is counted: %s", error)
+        if beside.again is not None:
+            try:
+                repeat = await self._guarded(beside.again, asked, self._clients_beside)
+            except ModelError as error:
+                _log.debug("control could not be called again: %s", error)
+            else:
+                self._core.repeated(beside.again, repeat.usage, repeat.cost_usd)
+                answers.append((beside.again, repeat))
+        users = await beside.users()
+        if users is not None:
+            for decision, answer in answers:
+                self._core.compare(decision, tools=tools_agree(answer, users), text=texts_agree(answer, users))
+
+    async def _recorded(self, decision: Decision, asked: Asked, clients: Clients) -> Completion:
         """Call a decision's model and record what came of it; raises ModelError."""
         began = time.monotonic()
         try:
-            completion = await self._guarded(decision, asked)
+            completion = await self._guarded(decision, asked, clients)
         except ModelError as error:
             self._core.observe(decision, error_class=error.error_class, latency_s=error.latency_s or _since(began))
             raise
@@ -74,13 +121,6 @@ class Caller:
             raise
         self.record(decision, asked, completion)
         return completion
-
-    async def quietly(self, decision: Decision, asked: Asked) -> None:
-        """Call a decision's model beside a user's request: whatever comes of it is recorded, and nothing raised."""
-        try:
-            await self.recorded(decision, asked)
-        except ModelError as error:
-            _log.debug("a mirrored call failed and is counted: %s", error)
 
     def record(self, decision: Decision, asked: Asked, completion: Completion) -> None:
         """Record a whole answer."""
@@ -96,21 +136,32 @@ class Caller:
             schema_valid=schema_valid(completion.text, asked.response_format, completion.tool_calls),
         )
 
-    async def _guarded(self, decision: Decision, asked: Asked) -> Completion:
+    async def _guarded(self, decision: Decision, asked: Asked, clients: Clients) -> Completion:
         try:
-            return await self._clients.client_for(decision.model).complete(asked.of(decision))
+            return await clients.client_for(decision.model).complete(asked.of(decision))
         except ModelError:
             raise
         except Exception as error:
             raise _broken(decision.model, error) from error
 
-    async def stream(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+    async def stream(self, decision: Decision, asked: Asked, beside: Beside | None = None) -> AsyncIterator[Chunk]:
         """Answer a user's request in pieces.
 
         A candidate that fails before its first piece is replaced by control, and the user notices nothing; one that
         breaks later ends the stream with ModelError, as a direct call would. A stream that its reader leaves is counted
         as abandoned.
         """
+        answer: Completion | None = None
+        try:
+            async with closing(self._stream(decision, asked)) as pieces:
+                async for chunk in pieces:
+                    answer = chunk.completion or answer
+                    yield chunk
+        finally:
+            if beside is not None:
+                beside.tell(answer)
+
+    async def _stream(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
         safe = self._core.safe(decision)
         started = False
         try:
@@ -166,10 +217,11 @@ class Caller:
 
     async def close(self) -> None:
         """Close the connections that were opened on this event loop; the clients may be used again."""
-        try:
-            await self._clients.close()
-        except Exception:  # noqa: BLE001 (a router must close; it is logged)
-            _log.exception("a client could not be closed")
+        for clients in (self._clients_beside, self._clients):
+            try:
+                await clients.close()
+            except Exception:  # noqa: BLE001 (a router must close; it is logged)
+                _log.exception("a client could not be closed")
 
 
 @asynccontextmanager

@@ -20,13 +20,14 @@ from llmmigrate import settings
 from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
-from llmmigrate.metrics.cells import ASSIGNED, BREAKER_OPENED, Arm
+from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models import Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of, start_of
 from llmmigrate.routing.breaker import Breaker
 from llmmigrate.routing.recorder import Recorder
+from llmmigrate.routing.shadow import Spending, is_repeated
 from llmmigrate.routing.snapshot import Snapshot, Target
 from llmmigrate.routing.spool import Spool, Spooled, default_folder
 from llmmigrate.store import Store
@@ -47,7 +48,7 @@ class Decision:
 
     `params` win over the caller's, and `system`, where there is one, takes the place of the leading system messages:
     model, parameters and prompt move as one unit. `mirror` is the candidate's decision where this request is to be
-    repeated there without the user noticing.
+    repeated there without the user noticing, `again` control's where its noise is measured with it.
     """
 
     route: str
@@ -60,6 +61,7 @@ class Decision:
     bucket: int
     input_type: str = ""
     mirror: Decision | None = None
+    again: Decision | None = None
     api_base: str | None = None
     system: str | None = None
 
@@ -72,12 +74,19 @@ class _Routing:
     ramp: Ramp
     facts: Mapping[str, ModelFacts]
     breaker: Breaker
+    spending: Spending
 
     @classmethod
     def of(cls, text: str) -> _Routing:
         snapshot = Snapshot.from_text(text)
         models = [snapshot.control.model, *([snapshot.candidate.model] if snapshot.candidate is not None else [])]
-        return cls(snapshot, snapshot.ramp, {model: costmap.facts(model) for model in models}, Breaker())
+        return cls(
+            snapshot,
+            snapshot.ramp,
+            {model: costmap.facts(model) for model in models},
+            Breaker(),
+            Spending(snapshot.budget),
+        )
 
 
 routers: WeakSet[RoutingCore] = WeakSet()
@@ -219,12 +228,16 @@ class RoutingCore:
         if arm == "candidate" and not routing.breaker.allows(self._clock.monotonic()):
             arm = "control"
         serving = candidate if arm == "candidate" and candidate is not None else snapshot.control
-        mirror = None
-        if snapshot.mirror and candidate is not None:
-            mirror = self._decision(snapshot, "candidate", candidate, unit, bucket, input_type)
-            self._recorder.count(route, snapshot.generation, "candidate", ASSIGNED, unit)
         self._recorder.count(route, snapshot.generation, arm, ASSIGNED, unit)
-        return self._decision(snapshot, arm, serving, unit, bucket, input_type, mirror)
+        decision = self._decision(snapshot, arm, serving, unit, bucket, input_type)
+        if snapshot.mirror and candidate is not None:
+            self._recorder.count(route, snapshot.generation, "candidate", ASSIGNED, unit)
+            if routing.spending.left:
+                mirror = self._decision(snapshot, "candidate", candidate, unit, bucket, input_type)
+                again = decision if is_repeated(snapshot, unit) else None
+                return replace(decision, mirror=mirror, again=again)
+            self._recorder.count(route, snapshot.generation, "candidate", OVER_BUDGET, unit)
+        return decision
 
     def observe(
         self,
@@ -268,6 +281,35 @@ class RoutingCore:
         )
         if decision.arm == "candidate":
             self._protect(decision, error_class)
+            self._spend(decision, cost)
+
+    def compare(self, decision: Decision, *, tools: bool | None = None, text: bool | None = None) -> None:
+        """Record whether an answer beside a user's request was the same as the user's, by its tool calls and its text.
+
+        `decision` is whose answer it was: the mirrored candidate's, or control's own when it was called again.
+        """
+        for metric, agrees in (("tool_agreement", tools), ("text_agreement", text)):
+            if agrees is not None:
+                self._recorder.count(
+                    decision.route, decision.generation, decision.arm, metric, decision.unit, float(agrees)
+                )
+
+    def repeated(self, decision: Decision, usage: Usage | None, cost: float | None) -> None:
+        """Record what it cost, in US dollars, that control was called again."""
+        if cost is None and usage is not None:
+            cost = self._cost(decision, usage)
+        if cost is not None:
+            self._recorder.count(decision.route, decision.generation, decision.arm, AA_COST, decision.unit, float(cost))
+            self._spend(decision, cost)
+
+    def dropped(self, decision: Decision) -> None:
+        """Record that a mirrored call was not made, because too many were under way."""
+        self._recorder.count(decision.route, decision.generation, decision.arm, DROPPED, decision.unit)
+
+    def _spend(self, decision: Decision, cost: float | None) -> None:
+        routing = self._routes.get(decision.route)
+        if cost is not None and routing is not None and routing.snapshot.generation == decision.generation:
+            routing.spending.add(cost)
 
     def _protect(self, decision: Decision, error_class: str | None) -> None:
         """Let the breaker know what came of a user's request to the candidate."""
@@ -405,7 +447,6 @@ class RoutingCore:
         unit: str,
         bucket: int,
         input_type: str,
-        mirror: Decision | None = None,
     ) -> Decision:
         return Decision(
             route=snapshot.route,
@@ -417,7 +458,6 @@ class RoutingCore:
             unit=unit,
             bucket=bucket,
             input_type=input_type,
-            mirror=mirror,
             api_base=target.api_base,
             system=target.system,
         )

@@ -22,7 +22,7 @@ class LoopThread:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and block until it is done; one that is interrupted is cancelled there."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        future = asyncio.run_coroutine_threadsafe(work, self.started())
         try:
             return future.result()
         except BaseException:
@@ -38,7 +38,8 @@ class LoopThread:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=_PATIENCE_S)
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def started(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, running."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

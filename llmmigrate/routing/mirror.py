@@ -1,70 +1,94 @@
-"""The mirror: calls the candidate beside the user's call, never in its way."""
+"""The mirror: what is called beside users' calls, never in their way."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
-from collections.abc import Callable
-from queue import Empty, Full, Queue
-from threading import Event, Thread
+from collections.abc import Callable, Coroutine
+from threading import Lock
+from typing import Any
+
+from llmmigrate.routing.loop import LoopThread
 
 _log = logging.getLogger(__name__)
 
-QUEUE_SIZE = 1000
-WORKERS = 2
+MIRRORED_AT_ONCE = 64
+"""Mirrored calls under way at once; what does not fit is dropped and counted, and the user's call goes on."""
+
+PATIENCE_S = 5.0
+
+Call = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Mirror:
-    """A bounded queue with its own threads; a full queue drops the call and counts it."""
+    """Calls on an event loop, at most `at_once` of them; no user's call awaits one, and none is queued."""
 
-    def __init__(self, *, size: int = QUEUE_SIZE, workers: int = WORKERS) -> None:
-        self._queue: Queue[Callable[[], None]] = Queue(maxsize=size)
-        self._closing = Event()
-        self._threads: list[Thread] = []
-        self._workers = workers
+    def __init__(self, *, at_once: int = MIRRORED_AT_ONCE) -> None:
+        self._at_once = at_once
+        self._lock = Lock()
+        self._under_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
-    def submit(self, call: Callable[[], None]) -> None:
-        """Queue a call and return at once."""
-        if not self._threads:
-            self._start()
+    def begin(self, call: Call, loop: asyncio.AbstractEventLoop | None = None) -> bool:
+        """Begin a call, on the running loop or on the one of another thread, and return at once; False: dropped."""
+        with self._lock:
+            if self._under_way >= self._at_once:
+                self.dropped += 1
+                return False
+            self._under_way += 1
+        if loop is None:
+            self._start(call)
+        else:
+            loop.call_soon_threadsafe(self._start, call)
+        return True
+
+    def _start(self, call: Call) -> None:
+        task = asyncio.get_running_loop().create_task(call())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with self._lock:
+            self._under_way -= 1
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a mirrored call failed in llmmigrate itself", exc_info=task.exception())
+
+    async def wait(self) -> None:
+        """Wait until all that was begun has ended."""
+        while self._under_way:
+            await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
+
+    async def close(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Give mirrored calls a while, then cancel them; they count as abandoned."""
         try:
-            self._queue.put_nowait(call)
-        except Full:
-            self.dropped += 1
+            await asyncio.wait_for(self.wait(), patience_s)
+        except TimeoutError:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class BlockingMirror:
+    """A mirror for threads: its calls are on the loop of a router's own thread."""
+
+    def __init__(self, loop: LoopThread, *, at_once: int = MIRRORED_AT_ONCE) -> None:
+        self._loop = loop
+        self._mirror = Mirror(at_once=at_once)
+
+    @property
+    def dropped(self) -> int:
+        return self._mirror.dropped
+
+    def begin(self, call: Call) -> bool:
+        """Begin a call and return at once; False: dropped."""
+        return self._mirror.begin(call, self._loop.started())
 
     def wait(self) -> None:
-        """Block until all that is queued has been called."""
-        if self._threads:
-            self._queue.join()
+        """Block until all that was begun has ended."""
+        self._loop.run(self._mirror.wait())
 
-    def close(self, *, patience_s: float = 5.0) -> None:
-        """Give queued calls a while, then stop the threads; calls still queued are dropped and counted."""
-        deadline = time.monotonic() + patience_s
-        while self._threads and self._queue.unfinished_tasks and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._closing.set()
-        for thread in self._threads:
-            thread.join(timeout=1)
-        self.dropped += self._queue.qsize()
-
-    def _start(self) -> None:
-        self._threads = [
-            Thread(target=self._work, name=f"llmmigrate-mirror-{number}", daemon=True)
-            for number in range(self._workers)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _work(self) -> None:
-        while not self._closing.is_set():
-            try:
-                call = self._queue.get(timeout=0.2)
-            except Empty:
-                continue
-            try:
-                call()
-            except Exception:  # noqa: BLE001 (the thread must live on; it is logged)
-                _log.exception("a mirrored call failed in llmmigrate itself")
-            finally:
-                self._queue.task_done()
+    def close(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Give mirrored calls a while, then cancel them; they count as abandoned."""
+        self._loop.run(self._mirror.close(patience_s=patience_s))

@@ -37,10 +37,10 @@ class Recorder:
             for metric, value in outcome.values():
                 self._add(route, generation, arm, input_type, metric, bucket, value)
 
-    def count(self, route: str, generation: int, arm: Arm, counter: str, unit: str) -> None:
-        """Count one event beside the metrics, such as a decision (`ASSIGNED`)."""
+    def count(self, route: str, generation: int, arm: Arm, metric: str, unit: str, value: float = 1.0) -> None:
+        """Count one event or value beside what `observe` counts, such as a decision (`ASSIGNED`)."""
         with self._lock:
-            self._add(route, generation, arm, "", counter, unit_bucket(unit), 1.0)
+            self._add(route, generation, arm, "", metric, unit_bucket(unit), value)
 
     def _known(self, input_type: str) -> str:
         """Keep input types few and short: the rest are counted together."""

@@ -12,7 +12,7 @@ from llmmigrate.models import Completion, ModelClient
 from llmmigrate.routing.calls import Asked, Caller
 from llmmigrate.routing.core import RoutingCore
 from llmmigrate.routing.loop import LoopThread
-from llmmigrate.routing.mirror import WORKERS, Mirror
+from llmmigrate.routing.mirror import BlockingMirror
 from llmmigrate.store import Store
 
 
@@ -21,9 +21,8 @@ class Router(RoutingCore):
 
     `clients` maps a model string, or the part of it before the first slash, to a client of your own that calls it; all
     others are called directly where they speak OpenAI's protocol, and through LiteLLM elsewhere. Or use `assign` and
-    `observe` around what you have. `mirror_workers` threads call the candidate in shadow. The
-    other arguments, and what may be raised, are those of `RoutingCore`. Close the router, or use it as a context
-    manager, to lose no counts.
+    `observe` around what you have. The other arguments, and what may be raised, are those of `RoutingCore`. Close the
+    router, or use it as a context manager, to lose no counts.
     """
 
     def __init__(
@@ -33,16 +32,14 @@ class Router(RoutingCore):
         clients: Mapping[str, ModelClient] | None = None,
         clock: Clock | None = None,
         background: bool = True,
-        mirror_workers: int = WORKERS,
         spool: Path | None = None,
     ) -> None:
-        self._mirror_workers = mirror_workers
         self._caller = Caller(self, clients or {})
         super().__init__(store=store, clock=clock, background=background, spool=spool)
 
     def _begin(self) -> None:
-        self.mirror = Mirror(workers=self._mirror_workers)
         self._loop = LoopThread()
+        self.mirror = BlockingMirror(self._loop)
         super()._begin()
 
     def _finish(self) -> None:
@@ -73,9 +70,7 @@ class Router(RoutingCore):
         `surface`) and the failure is booked on the candidate. Raises ModelError where the call failed, TargetNotFound
         for a route that was never upgraded.
         """
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        if decision.mirror is not None:
-            shadow = decision.mirror
-            self.mirror.submit(lambda: self._loop.run(self._caller.quietly(shadow, asked)))
-        return self._loop.run(self._caller.complete(decision, asked))
+        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
+        beside = self._caller.beside(decision, asked, self.mirror.begin)
+        return self._loop.run(self._caller.complete(decision, asked, beside))

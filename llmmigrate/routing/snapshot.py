@@ -41,7 +41,8 @@ class Snapshot:
 
     `control` is what is safe to serve at any time. Without a candidate, all traffic is on control. `ramp` is the
     table of (since, share); a smaller generation never replaces a larger one. `by_conversation` says that units are
-    conversations, whose start their id may tell.
+    conversations, whose start their id may tell. Of the units that are mirrored, `aa_share` also have control called
+    again, until all of that has cost `budget` US dollars.
     """
 
     route: str
@@ -55,6 +56,8 @@ class Snapshot:
     fallback: bool = True
     cohort: Cohort = EVERYBODY
     drain: Drain | None = None
+    aa_share: float = 0.0
+    budget: float | None = None
     by_conversation: bool = False
 
     @property
@@ -81,6 +84,8 @@ class Snapshot:
                 "fallback": self.fallback,
                 "cohort": asdict(self.cohort),
                 "drain": [to_text(self.drain.since), to_text(self.drain.until)] if self.drain is not None else None,
+                "aa_share": self.aa_share,
+                "budget": self.budget,
                 "by_conversation": self.by_conversation,
             }
         )
@@ -125,6 +130,8 @@ def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, gen
         mirror=stage.mirror,
         fallback=migration.canary.on_candidate_error == "fallback",
         cohort=_cohort(migration),
+        aa_share=migration.shadow.aa_share if stage.mirror else 0.0,
+        budget=stage.budget,
         by_conversation=migration.canary.unit == "conversation",
     )
 
@@ -138,6 +145,11 @@ def _cohort(migration: Migration) -> Cohort:
 def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
     """Return the routing of a rollback: control for everybody. It needs nothing but the routing in force."""
     return Snapshot(previous.route, generation, previous.revision, control=previous.control)
+
+
+def without_mirror(previous: Snapshot, *, generation: int) -> Snapshot:
+    """Return the routing of a shadow whose budget is spent: nothing is mirrored any more."""
+    return replace(previous, generation=generation, mirror=False)
 
 
 def draining(previous: Snapshot, *, generation: int, at: datetime, until: datetime) -> Snapshot:

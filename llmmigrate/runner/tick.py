@@ -16,6 +16,7 @@ from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import (
     Draining,
     Facts,
+    Mirrored,
     RouteState,
     Transition,
     Wait,
@@ -23,7 +24,7 @@ from llmmigrate.lifecycle import (
     next_step,
     requests,
 )
-from llmmigrate.metrics.cells import ARMS, ASSIGNED, Arm, Cell
+from llmmigrate.metrics.cells import AA_COST, ARMS, ASSIGNED, DROPPED, Arm, Cell
 from llmmigrate.metrics.figures import figures
 from llmmigrate.overview import is_watched
 from llmmigrate.routing.snapshot import Snapshot
@@ -198,6 +199,7 @@ def collect(
         approved=consent.approved,
         blocked=blocked,
         draining=draining(store, state),
+        mirrored=_mirrored(cells) if stage.mirror else Mirrored(),
         figures=figures(cells),
     )
 
@@ -214,6 +216,21 @@ def draining(store: Store, state: RouteState) -> Draining | None:
 def _counts(cells: Mapping[tuple[Arm, str], Cell], metric: str) -> tuple[int, int]:
     control, candidate = (cells.get((arm, metric)) for arm in ARMS)
     return control.n if control is not None else 0, candidate.n if candidate is not None else 0
+
+
+def _mirrored(cells: Mapping[tuple[Arm, str], Cell]) -> Mirrored:
+    called, left, priced, repeats, dropped = (
+        cells.get(key, Cell())
+        for key in (
+            ("candidate", "error_rate"),
+            ("candidate", "abandoned"),
+            ("candidate", "cost_per_request"),
+            ("control", AA_COST),
+            ("candidate", DROPPED),
+        )
+    )
+    answered = called.n - round(called.total) - left.n
+    return Mirrored(priced.total + repeats.total, answered, priced.n, dropped.n)
 
 
 def frozen(state: RouteState, facts: Facts, plan: Plan) -> str:

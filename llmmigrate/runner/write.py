@@ -70,6 +70,9 @@ def routing_of(
     generation = state.generation + 1
     if transition.status == "rolling_back":
         return without_candidate(state)
+    if transition.event == "paused":
+        assert state.snapshot is not None
+        return routing.without_mirror(Snapshot.from_text(state.snapshot), generation=generation)
     if transition.event == "completed":
         return routing.all_target(document, generation=generation)
     assert transition.phase is not None
