@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +11,37 @@ from pathlib import Path
 from typing import Any
 
 from llmmigrate.exceptions import SettingsError
+from llmmigrate.units import parse_share
 
 CONFIG_NAME = "llmmigrate.toml"
+MAX_INPUT_TYPE_LENGTH = 64
 _TEXTS = {"migrations", "templates", "template", "database_url", "flagd"}
-_KEYS = {*_TEXTS, "groups", "trust_as", "environments"}
+_KEYS = {*_TEXTS, "groups", "trust_as", "environments", "routes"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputType:
+    """A rule of a route that names a kind of request; one fits that has all that the rule asks for.
+
+    `pattern` is searched in the last user message, one of `tools` must be offered, and each of `attributes` must have
+    one of the values.
+    """
+
+    name: str
+    pattern: re.Pattern[str] | None = None
+    tools: tuple[str, ...] = ()
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """What routers do with a route's requests beside serving them.
+
+    `input_types` are tried in their order; `sample` is the share of requests whose texts are kept, redacted.
+    """
+
+    input_types: tuple[InputType, ...] = ()
+    sample: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +51,7 @@ class Settings:
     `template` is what `new` takes where none is named. `groups` names the people of each group; `trust_as`
     lets a name given with `--as` stand for a person. `flagd` is a flag file that follows the routing. `environments`
     are the URLs of other stores by name, as they are written; `environment` is the one whose settings are in force.
+    `routes` says more of some of the routes.
     """
 
     root: Path
@@ -36,6 +65,7 @@ class Settings:
     template: str = "generic"
     environments: dict[str, str] = field(default_factory=dict)
     environment: str | None = None
+    routes: dict[str, RouteSettings] = field(default_factory=dict)
 
     @property
     def versions(self) -> Path:
@@ -94,6 +124,7 @@ def load(
         template=table.get("template", "generic"),
         environments={name: str(own["database_url"]) for name, own in environments.items() if "database_url" in own},
         environment=section,
+        routes={route: _route(file, route, own) for route, own in table.get("routes", {}).items()},
     )
 
 
@@ -136,14 +167,66 @@ def _check(file: Path, table: Mapping[str, Any]) -> None:
             raise SettingsError(f"{file}: {key} must be a string")
         if key == "trust_as" and not isinstance(value, bool):
             raise SettingsError(f"{file}: trust_as must be true or false")
+        if key == "routes":
+            _check_routes(file, value)
         if key == "groups" and not _is_groups(value):
             raise SettingsError(f'{file}: groups must be a table of lists, such as ml-leads = ["maria@example.com"]')
 
 
+_ROUTE_KEYS = {"input_types", "sample"}
+_RULE_KEYS = {"name", "pattern", "tools", "attributes"}
+
+
+def _check_routes(file: Path, routes: object) -> None:
+    if not isinstance(routes, dict) or not all(isinstance(own, dict) for own in routes.values()):
+        raise SettingsError(f"{file}: routes must be a table of tables, such as [routes.support]")
+    for route, own in routes.items():
+        unknown = sorted(set(own) - _ROUTE_KEYS)
+        if unknown:
+            raise SettingsError(f"{file}: routes.{route}: unknown key {unknown[0]!r}; known are input_types and sample")
+        rules = own.get("input_types", [])
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+            raise SettingsError(f"{file}: write the rules of {route} as [[routes.{route}.input_types]]")
+
+
+def _route(file: Path | None, route: str, own: Mapping[str, Any]) -> RouteSettings:
+    """Read what is said of one route; raises SettingsError."""
+    try:
+        sample = parse_share(own.get("sample", "0%"))
+    except ValueError as error:
+        raise SettingsError(f"{file}: routes.{route}.sample: {error}") from error
+    return RouteSettings(tuple(_input_type(file, route, rule) for rule in own.get("input_types", [])), sample)
+
+
+def _input_type(file: Path | None, route: str, rule: Mapping[str, Any]) -> InputType:
+    """Read one rule; raises SettingsError."""
+    where = f"{file}: routes.{route}.input_types"
+    name, pattern, tools, attributes = (rule.get(key) for key in ("name", "pattern", "tools", "attributes"))
+    unknown = sorted(set(rule) - _RULE_KEYS)
+    if unknown:
+        raise SettingsError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(_RULE_KEYS))}")
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_INPUT_TYPE_LENGTH:
+        raise SettingsError(f"{where}: every rule has a name of at most {MAX_INPUT_TYPE_LENGTH} characters")
+    if len(rule) < 2:
+        raise SettingsError(f"{where}: {name} asks for nothing: add pattern, tools or attributes")
+    if tools is not None and not _is_texts(tools):
+        raise SettingsError(f'{where}: {name}: tools is a list of names, such as ["refund"]')
+    if attributes is not None and not _is_groups(attributes):
+        raise SettingsError(f'{where}: {name}: attributes is a table of lists, such as {{tenant = ["acme"]}}')
+    try:
+        compiled = re.compile(pattern) if pattern is not None else None
+    except (re.error, TypeError) as error:
+        raise SettingsError(f"{where}: {name}: {pattern!r} is no pattern: {error}") from error
+    values = {key: tuple(some) for key, some in (attributes or {}).items()}
+    return InputType(name, compiled, tuple(tools or ()), values)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
 def _is_groups(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(people, list) and all(isinstance(person, str) for person in people) for people in value.values()
-    )
+    return isinstance(value, dict) and all(map(_is_texts, value.values()))
 
 
 def _resolve_url(url: str, root: Path, environ: Mapping[str, str]) -> str:

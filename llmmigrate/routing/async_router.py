@@ -13,6 +13,8 @@ from llmmigrate.models import Chunk, Completion, ModelClient
 from llmmigrate.routing.calls import Asked, Caller, closing
 from llmmigrate.routing.core import RoutingCore
 from llmmigrate.routing.mirror import Mirror
+from llmmigrate.routing.samples import Redact
+from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
 
 
@@ -34,9 +36,11 @@ class AsyncRouter(RoutingCore):
         clock: Clock | None = None,
         background: bool = True,
         spool: Path | None = None,
+        routes: Mapping[str, RouteSettings] | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self._caller = Caller(self, clients or {})
-        super().__init__(store=store, clock=clock, background=background, spool=spool)
+        super().__init__(store=store, clock=clock, background=background, spool=spool, routes=routes, redact=redact)
 
     def _begin(self) -> None:
         self.mirror = Mirror()
@@ -74,9 +78,16 @@ class AsyncRouter(RoutingCore):
         A cancelled call is counted as abandoned.
         """
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
-        beside = self._caller.beside(decision, asked, self.mirror.begin)
-        return await self._caller.complete(decision, asked, beside)
+        begun = self._caller.begin(
+            route,
+            asked,
+            self.mirror.begin,
+            unit=unit,
+            started_at=started_at,
+            input_type=input_type,
+            attributes=attributes,
+        )
+        return await self._caller.complete(begun)
 
     async def astream(
         self,
@@ -99,8 +110,15 @@ class AsyncRouter(RoutingCore):
         ModelError, as a direct call would. Whoever stops early closes the iterator (`contextlib.aclosing`).
         """
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
-        beside = self._caller.beside(decision, asked, self.mirror.begin)
-        async with closing(self._caller.stream(decision, asked, beside)) as pieces:
+        begun = self._caller.begin(
+            route,
+            asked,
+            self.mirror.begin,
+            unit=unit,
+            started_at=started_at,
+            input_type=input_type,
+            attributes=attributes,
+        )
+        async with closing(self._caller.stream(begun)) as pieces:
             async for chunk in pieces:
                 yield chunk

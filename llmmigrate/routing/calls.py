@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from llmmigrate.exceptions import ModelError
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a user's request asks, whichever model answers it."""
+    """What a user's request asks, whichever model answers it; `sample` is the id under which its texts are kept."""
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
@@ -31,6 +32,7 @@ class Asked:
     response_format: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
+    sample: str | None = None
 
     def of(self, decision: Decision) -> ChatRequest:
         """Return the request for a decision's model; the document's parameters win over the caller's."""
@@ -47,6 +49,20 @@ class Asked:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A user's request that was decided on, with what is called beside it."""
+
+    decision: Decision
+    asked: Asked
+    beside: Beside | None = None
+
+    def tell(self, answer: Completion | None) -> None:
+        """Give the user's answer to what is called beside it; None where there is none."""
+        if self.beside is not None:
+            self.beside.tell(answer)
+
+
 class Caller:
     """Calls models for a core. Its coroutines belong to one event loop at a time."""
 
@@ -55,25 +71,40 @@ class Caller:
         self._clients = Clients(clients)
         self._clients_beside = Clients(clients)
 
-    def beside(self, decision: Decision, asked: Asked, begin: Callable[[Call], bool]) -> Beside | None:
-        """Begin what is called beside a user's request, if anything; give it back with the user's call."""
+    def begin(
+        self,
+        route: str,
+        asked: Asked,
+        mirror: Callable[[Call], bool],
+        *,
+        unit: object,
+        started_at: datetime | str | None,
+        input_type: str,
+        attributes: Mapping[str, object] | None,
+    ) -> Begun:
+        """Decide on a user's request and begin what is called beside it; raises TargetNotFound."""
+        if not input_type:
+            input_type = self._core.input_type(route, messages=asked.messages, tools=asked.tools, attributes=attributes)
+        asked = replace(asked, sample=self._core.samples.draw(route))
+        decision = self._core.assign(
+            route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes
+        )
         if decision.mirror is None:
-            return None
+            return Begun(decision, asked)
         beside = Beside(decision.mirror, decision.again, asked)
-        if begin(lambda: self._call_beside(beside)):
-            return beside
+        if mirror(lambda: self._call_beside(beside)):
+            return Begun(decision, asked, beside)
         self._core.dropped(decision.mirror)
-        return None
+        return Begun(decision, asked)
 
-    async def complete(self, decision: Decision, asked: Asked, beside: Beside | None = None) -> Completion:
+    async def complete(self, begun: Begun) -> Completion:
         """Answer a user's request; where the candidate fails, control answers. Raises ModelError."""
         answer: Completion | None = None
         try:
-            answer = await self._complete(decision, asked)
+            answer = await self._complete(begun.decision, begun.asked)
             return answer
         finally:
-            if beside is not None:
-                beside.tell(answer)
+            begun.tell(answer)
 
     async def _complete(self, decision: Decision, asked: Asked) -> Completion:
         try:
@@ -123,7 +154,9 @@ class Caller:
         return completion
 
     def record(self, decision: Decision, asked: Asked, completion: Completion) -> None:
-        """Record a whole answer."""
+        """Record a whole answer, with its texts where the request was sampled."""
+        if asked.sample is not None:
+            self._core.keep(asked.sample, decision, asked, completion)
         self._core.observe(
             decision,
             usage=completion.usage,
@@ -144,7 +177,7 @@ class Caller:
         except Exception as error:
             raise _broken(decision.model, error) from error
 
-    async def stream(self, decision: Decision, asked: Asked, beside: Beside | None = None) -> AsyncIterator[Chunk]:
+    async def stream(self, begun: Begun) -> AsyncIterator[Chunk]:
         """Answer a user's request in pieces.
 
         A candidate that fails before its first piece is replaced by control, and the user notices nothing; one that
@@ -153,13 +186,12 @@ class Caller:
         """
         answer: Completion | None = None
         try:
-            async with closing(self._stream(decision, asked)) as pieces:
+            async with closing(self._stream(begun.decision, begun.asked)) as pieces:
                 async for chunk in pieces:
                     answer = chunk.completion or answer
                     yield chunk
         finally:
-            if beside is not None:
-                beside.tell(answer)
+            begun.tell(answer)
 
     async def _stream(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
         safe = self._core.safe(decision)

@@ -7,13 +7,13 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from llmmigrate import settings
@@ -22,16 +22,22 @@ from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
 from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 from llmmigrate.metrics.outcome import Outcome
-from llmmigrate.models import Usage, costmap, pricing
+from llmmigrate.models import Completion, Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of, start_of
 from llmmigrate.routing.breaker import Breaker
+from llmmigrate.routing.input_types import input_type_of
 from llmmigrate.routing.recorder import Recorder
+from llmmigrate.routing.samples import Redact, Sampler
 from llmmigrate.routing.shadow import Spending, is_repeated
 from llmmigrate.routing.snapshot import Snapshot, Target
 from llmmigrate.routing.spool import Spool, Spooled, default_folder
+from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
 from llmmigrate.store.telemetry import Replica
+
+if TYPE_CHECKING:
+    from llmmigrate.routing.calls import Asked
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +114,10 @@ class RoutingCore:
     `store` is an open store, else the one that the configuration names. With `background` (the default) two threads
     learn of changes each second and flush each five; without, call `poll` and `flush` yourself. `clock` measures how
     long data were fresh and candidates rest, and may be virtual; leases always run on real time. What the store cannot
-    take waits in the folder `spool` (with a store of your own: in memory only, unless you name one). A forked child may
-    go on using it. Raises StoreError where the store cannot be read.
+    take waits in the folder `spool` (with a store of your own: in memory only, unless you name one). `routes` are
+    rules for input types and shares of texts to keep, else those of the configuration; `redact` is applied to each text
+    that is kept, after the rules of `llmmigrate.redaction`. A forked child may go on using it. Raises StoreError where
+    the store cannot be read.
     """
 
     def __init__(
@@ -119,13 +127,18 @@ class RoutingCore:
         clock: Clock | None = None,
         background: bool = True,
         spool: Path | None = None,
+        routes: Mapping[str, RouteSettings] | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self._owns_store = store is None
         self._spool_folder = spool
         if store is None:
-            url = settings.load().database_url
-            store = Store.open(url)
-            self._spool_folder = spool or default_folder(url)
+            found = settings.load()
+            store = Store.open(found.database_url)
+            self._spool_folder = spool or default_folder(found.database_url)
+            routes = found.routes if routes is None else routes
+        self._route_settings = dict(routes or {})
+        self._redact = redact
         self._store = store
         self._clock: Clock = clock or SystemClock()
         self._background = background
@@ -139,6 +152,7 @@ class RoutingCore:
         """Be a replica of one's own, that holds no lease and has counted nothing yet."""
         self.run_id = uuid.uuid4().hex
         self._recorder = Recorder()
+        self.samples = Sampler({route: own.sample for route, own in self._route_settings.items()}, self._redact)
         self._spool = Spool(self._spool_folder, self.run_id) if self._spool_folder is not None else None
         self._spooled = 0
         self._lease_until = self._watched_until = float("-inf")
@@ -238,6 +252,22 @@ class RoutingCore:
                 return replace(decision, mirror=mirror, again=again)
             self._recorder.count(route, snapshot.generation, "candidate", OVER_BUDGET, unit)
         return decision
+
+    def input_type(
+        self,
+        route: str,
+        *,
+        messages: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> str:
+        """Return what kind of request one is by the route's rules in the configuration, "" where none fits."""
+        own = self._route_settings.get(route)
+        return input_type_of(own.input_types, messages, tools, attributes or {}) if own is not None else ""
+
+    def keep(self, sample: str, decision: Decision, asked: Asked, completion: Completion) -> None:
+        """Keep the texts of a sampled request, redacted, until the next flush."""
+        self.samples.keep(sample, decision, asked, completion, at=self._clock.now())
 
     def observe(
         self,
@@ -409,6 +439,7 @@ class RoutingCore:
                     self._store.telemetry.put_flush(self.run_id, seq, payload, at=self._store.now() - late)
                     self._recorder.delivered(seq)
                 self._deliver_spool()
+                self._deliver_samples()
             except StoreError as error:
                 _log.warning("counts are kept until the store is back: %s", error)
                 self._keep()
@@ -422,6 +453,15 @@ class RoutingCore:
                 at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - cut_at)
                 self._spool.put(Spooled(self.run_id, seq, at, payload))
                 self._spooled = seq
+
+    def _deliver_samples(self) -> None:
+        """Hand over texts; they are kept in memory only, and a few, while the store is away. Raises StoreError."""
+        samples = self.samples.take()
+        try:
+            self._store.telemetry.put_samples(samples)
+        except StoreError:
+            self.samples.give_back(samples)
+            raise
 
     def _deliver_spool(self) -> None:
         """Hand over what waits in files, this replica's and those of processes that are gone; raises StoreError."""
@@ -475,7 +515,7 @@ def _time(value: datetime | str | None) -> datetime | None:
         at = datetime.fromisoformat(value) if isinstance(value, str) else value
         return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
     except (ValueError, AttributeError):
-        _log.warning("the start of a conversation cannot be read and is left out: %r", value)
+        _log.warning("the start of a conversation cannot be read and is left out (%s)", type(value).__name__)
         return None
 
 

@@ -8,11 +8,13 @@ from threading import Lock
 
 from llmmigrate.metrics.cells import COUNTERS, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
 from llmmigrate.metrics.outcome import TIMED, Outcome
+from llmmigrate.redaction import redact
+from llmmigrate.settings import MAX_INPUT_TYPE_LENGTH
 
 MAX_COVERED_S = 15 * 60.0
 """The longest gap between data that a replica still vouches for as one stretch of fresh data."""
 
-MAX_INPUT_TYPES, MAX_INPUT_TYPE_LENGTH = 50, 64
+MAX_INPUT_TYPES = 50
 
 MAX_WAITING = 720
 """Flushes kept while the store is away (an hour at one each 5 s); older ones are dropped, and found as gaps."""
@@ -43,9 +45,10 @@ class Recorder:
             self._add(route, generation, arm, "", metric, unit_bucket(unit), value)
 
     def _known(self, input_type: str) -> str:
-        """Keep input types few and short: the rest are counted together."""
+        """Keep input types few, short and without secrets: the rest are counted together."""
         if input_type not in self._input_types:
-            if len(self._input_types) >= MAX_INPUT_TYPES or len(input_type) > MAX_INPUT_TYPE_LENGTH:
+            fits = len(input_type) <= MAX_INPUT_TYPE_LENGTH and redact(input_type) == input_type
+            if len(self._input_types) >= MAX_INPUT_TYPES or not fits:
                 return "other"
             self._input_types.add(input_type)
         return input_type

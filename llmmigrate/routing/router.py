@@ -13,6 +13,8 @@ from llmmigrate.routing.calls import Asked, Caller
 from llmmigrate.routing.core import RoutingCore
 from llmmigrate.routing.loop import LoopThread
 from llmmigrate.routing.mirror import BlockingMirror
+from llmmigrate.routing.samples import Redact
+from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
 
 
@@ -33,9 +35,11 @@ class Router(RoutingCore):
         clock: Clock | None = None,
         background: bool = True,
         spool: Path | None = None,
+        routes: Mapping[str, RouteSettings] | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self._caller = Caller(self, clients or {})
-        super().__init__(store=store, clock=clock, background=background, spool=spool)
+        super().__init__(store=store, clock=clock, background=background, spool=spool, routes=routes, redact=redact)
 
     def _begin(self) -> None:
         self._loop = LoopThread()
@@ -71,6 +75,13 @@ class Router(RoutingCore):
         for a route that was never upgraded.
         """
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
-        decision = self.assign(route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes)
-        beside = self._caller.beside(decision, asked, self.mirror.begin)
-        return self._loop.run(self._caller.complete(decision, asked, beside))
+        begun = self._caller.begin(
+            route,
+            asked,
+            self.mirror.begin,
+            unit=unit,
+            started_at=started_at,
+            input_type=input_type,
+            attributes=attributes,
+        )
+        return self._loop.run(self._caller.complete(begun))

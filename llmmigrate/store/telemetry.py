@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,26 @@ class Replica:
     def lease_until(self) -> datetime:
         """When this replica falls back to the safe arm unless it is heard of again."""
         return self.seen_at + timedelta(seconds=self.lease_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The texts of one request and one answer to it, redacted; those of one request share their `pair`.
+
+    `request`, `response` and `facts` are JSON; `unit` is a hash.
+    """
+
+    id: str
+    route: str
+    generation: int
+    arm: str
+    at: datetime
+    pair: str
+    unit: str
+    input_type: str
+    request: str
+    response: str
+    facts: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,21 @@ class Telemetry:
             known = select(table.c.seq).where(and_(table.c.run_id == run_id, table.c.seq == seq))
             if connection.execute(known).first() is None:
                 connection.execute(insert(table).values(run_id=run_id, seq=seq, at=to_text(at), payload=payload))
+
+    def put_samples(self, samples: Sequence[Sample]) -> None:
+        """Add texts of sampled requests."""
+        if samples:
+            rows = [{**asdict(sample), "at": to_text(sample.at)} for sample in samples]
+            with self.writing() as connection:
+                connection.execute(insert(tables.sample), rows)
+
+    def samples(self, route: str, *, limit: int = 1000) -> list[Sample]:
+        """Return the latest samples of a route, the newest first."""
+        table = tables.sample
+        query = select(table).where(table.c.route == route).order_by(table.c.at.desc(), table.c.id).limit(limit)
+        with self.reading() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [Sample(**{**row, "at": from_text(row["at"])}) for row in rows]
 
     def report_replica(self, replica: Replica) -> None:
         """Note what a replica serves, as of its `seen_at`."""
@@ -230,10 +265,11 @@ class Telemetry:
         self.purge(before=now - folding.KEEP_HOURS)
 
     def purge(self, *, before: datetime) -> int:
-        """Drop counters from before a time; return the number of rows. History is never touched."""
+        """Drop counters and samples from before a time; return the number of rows. History is never touched."""
         with self.writing() as connection:
-            old = delete(tables.minute).where(tables.minute.c.start < to_text(before)[:16])
-            return connection.execute(old).rowcount
+            counters = delete(tables.minute).where(tables.minute.c.start < to_text(before)[:16])
+            samples = delete(tables.sample).where(tables.sample.c.at < to_text(before))
+            return connection.execute(counters).rowcount + connection.execute(samples).rowcount
 
     def counters(self, route: str) -> list[tuple[str, int, str, str, int, float]]:
         """Return a route's counters by time: (start, span in seconds, arm, metric, n, total)."""
