@@ -19,7 +19,7 @@ class MetricVerdict:
 
     `interval` is the 95% anytime-valid range in `unit`; `estimate` and `interval` are None where there is nothing to
     estimate from. A rule that must be proved holds its gate until it passes; a watched one only until it fails.
-    `reason` says in one sentence why, and what is missing.
+    `reason` says in one sentence why, and what is missing; `note` what else there is to a failure.
     """
 
     metric: str
@@ -35,6 +35,7 @@ class MetricVerdict:
     n_candidate: int
     n_control: int
     reason: str
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the keys are those of `status --format json`."""

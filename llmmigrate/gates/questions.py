@@ -1,11 +1,20 @@
-"""What a migration asks of the evidence in a stage: its rules, each with its share of the error that is allowed."""
+"""What a migration asks of the evidence in a stage: its rules, each with its share of the error that is allowed.
+
+Rollback rules share 5% a migration, pause rules another 5%; half of it goes to ranges over stages, half to what looks
+for late changes. Each rule has an equal part of either half. The first is divided by the stages that call the candidate
+(statistics begin anew with each), the second holds for the migration as a whole: a detector spends it over all of its
+updates, restarts over all of their windows.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmmigrate.metrics.catalogue import Metric, metric_of
 from llmmigrate.stages import Plan, Stage
+from llmmigrate.support import undecided
 from llmmigrate.verdict import Action, Need
 
 if TYPE_CHECKING:
@@ -17,13 +26,21 @@ ALPHA = 0.05
 LATE_CHANGE_SHARE = 0.5
 """The part of the trigger budget kept for detectors of a change after a good spell; never spent on step ranges."""
 
+UPDATE_S = 60.0
+"""How often a detector takes in what has come: its horizon counts these."""
+
+RESTART_S = 6 * 3600.0
+"""How often figures without a detector begin anew beside those of the whole stage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One rule as it is asked in one stage.
 
-    `alpha_fail` is the chance of a false alarm that it may spend here; `tolerance` multiplies the limit that has to be
-    proved; `minimum` is the requests that each arm needs, `share` the part of units that the candidate serves.
+    `alpha_fail` is the chance of a false alarm that it may spend here, `alpha_late` that of its detector or restarts in
+    the whole migration, of which `planned_s` is the longest time without an extension. `tolerance` multiplies the limit
+    that has to be proved; `minimum` is the requests that each arm needs, `share` the part of units that the candidate
+    serves.
     """
 
     rule: Rule
@@ -31,14 +48,42 @@ class Question:
     action: Action
     need: Need
     alpha_fail: float
+    alpha_late: float
+    planned_s: float
     tolerance: float
     minimum: int
     share: float
 
+    @property
+    def metric(self) -> Metric:
+        """The metric that the rule is about."""
+        return metric_of(self.rule.metric)
+
+    @property
+    def below(self) -> bool:
+        """Whether the rule sets a floor."""
+        return self.rule.below is not None
+
+    @property
+    def rate_limit(self) -> float | None:
+        """The rate of events, or of failures of a score, that a rule on a fixed rate allows; None for other rules."""
+        limit = self.rule.limit
+        if limit is None or limit.form not in ("above", "below") or self.metric.kind not in ("rate", "score"):
+            return None
+        if undecided(self.rule) is not None:
+            return None
+        return 1 - limit.amount.value if self.below else limit.amount.value
+
+    @property
+    def alpha_restart(self) -> float:
+        """The chance of a false alarm that one restart may spend."""
+        return self.alpha_late / max(1, math.ceil(self.planned_s / RESTART_S))
+
 
 def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
     """List the rules that are not waived, in the order of the document, rollback rules first."""
-    restarts = sum(1 for other in plan.stages if other.serves_candidate)
+    serving = [other for other in plan.stages if other.serves_candidate]
+    planned_s = sum(other.max_s if other.max_s is not None else other.min_s for other in serving)
     asked = []
     groups: tuple[tuple[Action, list[Rule]], ...] = (("rollback", migration.rollback), ("pause", migration.pause))
     for action, rules in groups:
@@ -50,7 +95,9 @@ def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
                 name=f"{action}[{index}]",
                 action=action,
                 need="prove" if proves else "watch",
-                alpha_fail=ALPHA * (1 - LATE_CHANGE_SHARE) / (len(active) * restarts),
+                alpha_fail=ALPHA * (1 - LATE_CHANGE_SHARE) / (len(active) * len(serving)),
+                alpha_late=ALPHA * LATE_CHANGE_SHARE / len(active),
+                planned_s=planned_s,
                 tolerance=stage.tolerance,
                 minimum=plan.min_samples,
                 share=stage.share,

@@ -31,14 +31,12 @@ def _above(question: Question, candidate: Sample, limit: float) -> Finding:
     bound = min(limit * question.tolerance, 1.0)
     if candidate.n == 0:
         return Finding(limit, bound)
-    effective, events = candidate.n / candidate.design_effect, candidate.total / candidate.design_effect
-    interval = proportion_interval(events, effective, alpha=ALPHA)
-    failed = bool(
-        candidate.buckets_with_events >= MIN_UNITS_TO_FAIL
-        and candidate.mean > limit
-        and float(beta_binomial_log_e(events, effective, limit, alpha=question.alpha_fail))
-        >= math.log(1 / question.alpha_fail)
-    )
+    enough = candidate.buckets_with_events >= MIN_UNITS_TO_FAIL and candidate.mean > limit
+    effect = candidate.design_effect_to_fail
+    log_e = float(beta_binomial_log_e(candidate.total / effect, candidate.n / effect, limit, alpha=question.alpha_fail))
+    failed = enough and log_e >= math.log(1 / question.alpha_fail)
+    effect = effect if failed else candidate.design_effect
+    interval = proportion_interval(candidate.total / effect, candidate.n / effect, alpha=ALPHA)
     return Finding(limit, bound, candidate.mean, interval, failed=failed, passed=interval[1] <= bound)
 
 

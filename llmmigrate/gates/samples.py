@@ -27,6 +27,11 @@ class Sample:
         self._times = cell.histogram if cell is not None else {}
 
     @property
+    def by_bucket(self) -> tuple[FloatArray, FloatArray]:
+        """Counts and sums by unit bucket, each of shape (64,)."""
+        return self._n, self._total
+
+    @property
     def histogram(self) -> FloatArray:
         """Counts of times by bin, of shape (6048,)."""
         counts = np.zeros(BINS)
@@ -110,9 +115,28 @@ class Sample:
 
     @property
     def design_effect(self) -> float:
-        """How many requests of a rate count as one: by the clustered variance, and never more than units there are."""
+        """How many requests of a rate count as one: by the clustered variance, and never more than units there are.
+
+        For what has to be proved: where nothing has happened yet, variance does not tell how units differ.
+        """
         if self.n < 2:
             return 1.0
         binomial = self.mean * (1 - self.mean) / self.n
         clustered = self.variance_of_mean / binomial if binomial > 0 and math.isfinite(self.variance_of_mean) else 1.0
         return max(1.0, clustered, self.n / self.units)
+
+    @property
+    def design_effect_to_fail(self) -> float:
+        """How many requests of a rate count as one where it is held against a limit that it is past.
+
+        Events are there, and tell how units differ: the clustered variance over the binomial one, plus half of that
+        ratio's own standard error with K buckets, sqrt(2/(K-1)). Of one bucket alone all requests count as one, and
+        where every request was an event each unit counts as one.
+        """
+        if self.n < 2:
+            return 1.0
+        used = int((self._n > 0).sum())
+        binomial = self.mean * (1 - self.mean) / self.n
+        if used < 2 or binomial <= 0 or not math.isfinite(self._total_sq):
+            return max(1.0, self.n / self.units)
+        return max(1.0, self._clustered_variance / binomial * (1 + math.sqrt(2 / (used - 1)) / 2))

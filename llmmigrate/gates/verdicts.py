@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmmigrate.gates import rates, times
 from llmmigrate.gates.finding import Direction, Finding
+from llmmigrate.gates.late import Cells, Kept, rate_change, window
 from llmmigrate.gates.means import relative_change
 from llmmigrate.gates.questions import Question, questions
 from llmmigrate.gates.samples import Sample
-from llmmigrate.metrics.catalogue import Form, metric_of
-from llmmigrate.metrics.cells import Arm, Cell
+from llmmigrate.metrics.catalogue import Form
+from llmmigrate.metrics.cells import ARMS, Arm, Cell
 from llmmigrate.stages import Plan, Stage
 from llmmigrate.support import undecided
 from llmmigrate.verdict import Answer, MetricVerdict, worded
@@ -26,29 +28,54 @@ _CHANGES = {"%": "relative", "pp": "pp", "s": "s_change", "$": "USD"}
 
 
 def evaluate(
-    migration: Migration, plan: Plan, stage: Stage, cells: Mapping[tuple[Arm, str], Cell]
+    migration: Migration,
+    plan: Plan,
+    stage: Stage,
+    cells: Mapping[tuple[Arm, str], Cell],
+    *,
+    kept: Mapping[str, Kept] | None = None,
 ) -> list[MetricVerdict]:
     """Answer every rule of a migration that is not waived, on the cells of the current generation.
 
-    `cells` maps (arm, metric) to its sums. The order is that of the document, rollback rules first. Empty only where
-    every rule is waived, which a document may not be.
+    `cells` maps (arm, metric) to its sums, `kept` holds the state of what looks for late changes. The order is that of
+    the document, rollback rules first. Empty only where every rule is waived, which a document may not be.
     """
+    state = kept or {}
+    recent = window(cells, state)
     verdicts = []
     for question in questions(migration, plan, stage):
-        metric = metric_of(question.rule.metric).cell
-        control, candidate = Sample(cells.get(("control", metric))), Sample(cells.get(("candidate", metric)))
+        control, candidate = _samples(question, cells)
         limit = question.rule.limit
         lacking = undecided(question.rule)
         if limit is None or lacking is not None:
             verdicts.append(_undecided(question, control, candidate, lacking or "the rule sets no limit"))
-        else:
-            found = _find(question, control, candidate, limit)
-            verdicts.append(_answer(question, control, candidate, found))
+            continue
+        found = _find(question, control, candidate, limit)
+        late = None if found.failed else _late(question, limit, found, recent, state)
+        verdicts.append(_answer(question, control, candidate, late or found))
     return verdicts
 
 
+def _samples(question: Question, cells: Mapping[tuple[Arm, str], Cell]) -> tuple[Sample, Sample]:
+    control, candidate = (Sample(cells.get((arm, question.metric.cell))) for arm in ARMS)
+    return control, candidate
+
+
+def _late(
+    question: Question, limit: Limit, found: Finding, recent: Cells | None, state: Mapping[str, Kept]
+) -> Finding | None:
+    """Return what fails by a change that the whole stage does not show yet, None where nothing does."""
+    if question.rate_limit is not None:
+        return rate_change(question, state, found.bound)
+    if recent is None:
+        return None
+    stricter = replace(question, alpha_fail=question.alpha_restart)
+    fresh = _find(stricter, *_samples(question, recent), limit)
+    return replace(fresh, note="a late change, seen since the last restart of the figures") if fresh.failed else None
+
+
 def _find(question: Question, control: Sample, candidate: Sample, limit: Limit) -> Finding:
-    form, amount, q = limit.form, limit.amount, metric_of(question.rule.metric).q
+    form, amount, q = limit.form, limit.amount, question.metric.q
     if form in ("above", "below"):
         if q is not None:
             return times.against_limit(question, candidate, q, amount.value)
@@ -71,8 +98,7 @@ def _unit(limit: Limit | None, own: str) -> str:
 
 def _undecided(question: Question, control: Sample, candidate: Sample, why: str) -> MetricVerdict:
     """Hold where this release cannot come to a verdict: a rule is never passed by being ignored."""
-    rule = question.rule
-    metric, limit = metric_of(rule.metric), rule.limit
+    metric, limit = question.metric, question.rule.limit
     return MetricVerdict(
         metric=metric.name,
         title=metric.title,
@@ -91,7 +117,7 @@ def _undecided(question: Question, control: Sample, candidate: Sample, why: str)
 
 
 def _answer(question: Question, control: Sample, candidate: Sample, found: Finding) -> MetricVerdict:
-    metric = metric_of(question.rule.metric)
+    metric = question.metric
     unit = _unit(question.rule.limit, metric.unit)
     missing = _missing(question, control, candidate)
     known = found.finite and found.interval is not None and all(map(math.isfinite, found.interval))
@@ -124,6 +150,7 @@ def _answer(question: Question, control: Sample, candidate: Sample, found: Findi
         n_candidate=candidate.n,
         n_control=control.n,
         reason=reason,
+        note=found.note if answer == "fail" else "",
     )
 
 

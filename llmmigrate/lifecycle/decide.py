@@ -181,7 +181,7 @@ def _because(verdict: MetricVerdict) -> str:
     against = f" against control ({verdict.n_control:,} requests)" if compared else ""
     return (
         f"{verdict.rule}: {verdict.title} {estimate} [{low}, {high}] is past {limit}{against}, "
-        f"over {verdict.n_candidate:,} requests of the candidate"
+        f"over {verdict.n_candidate:,} requests of the candidate{f' ({verdict.note})' if verdict.note else ''}"
     )
 
 

@@ -84,6 +84,18 @@ class Cell:
         for place, count in other.histogram.items():
             self.histogram[place] = self.histogram.get(place, 0) + count
 
+    def minus(self, earlier: Cell) -> Cell:
+        """Return what was counted since an earlier state of this cell."""
+        since = Cell()
+        for bucket, sums in self.buckets.items():
+            before = earlier.buckets.get(bucket, (0, 0.0, 0.0))
+            if sums[0] > before[0]:
+                since.buckets[bucket] = [amount - less for amount, less in zip(sums, before, strict=True)]
+        for place, count in self.histogram.items():
+            if count > earlier.histogram.get(place, 0):
+                since.histogram[place] = count - earlier.histogram.get(place, 0)
+        return since
+
     def add_time(self, bucket: int, seconds: float) -> None:
         """Count one time of a unit in `bucket`, and its place in the distribution."""
         self.add(bucket, seconds)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from llmmigrate.clock import to_text
 from llmmigrate.document import Document
 from llmmigrate.exceptions import TargetFailed
+from llmmigrate.gates.late import advance
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import (
     Draining,
@@ -167,7 +168,7 @@ def gather(
 ) -> Facts:
     """Fold what has arrived and collect all that a decision on an attempt needs, in one telemetry transaction."""
     store.telemetry.fold(connection)
-    return collect(store, connection, state, document, plan, consent, now=now, blocked=blocked)
+    return collect(store, connection, state, document, plan, consent, now=now, blocked=blocked, moves=True)
 
 
 def collect(
@@ -180,16 +181,25 @@ def collect(
     *,
     now: datetime,
     blocked: str | None = None,
+    moves: bool = False,
 ) -> Facts:
-    """Collect all that a decision on an attempt needs from what has been folded; only reads."""
+    """Collect all that a decision on an attempt needs from what has been folded.
+
+    With `moves` the detectors of late changes take in what has come, else everything is only read.
+    """
     assert state.phase is not None
     stage = plan.stage(state.phase)
     cells = store.telemetry.cells(connection, state.route, state.generation)
+    kept = store.telemetry.detectors(connection, state.route, state.generation)
+    if moves and stage.serves_candidate:
+        moved = advance(document.migration, plan, stage, cells, kept, now=now)
+        store.telemetry.put_detectors(connection, state.route, state.generation, moved, at=now)
+        kept |= {name: (now, text) for name, text in moved.items()}
     coverage = store.telemetry.coverage(connection, state.route, state.generation)
     ages = {arm: max(0.0, (now - seen.last_at).total_seconds()) for arm, seen in coverage.items()}
     return Facts(
         now=now,
-        verdicts=tuple(evaluate(document.migration, plan, stage, cells)) if stage.serves_candidate else (),
+        verdicts=tuple(evaluate(document.migration, plan, stage, cells, kept=kept)) if stage.serves_candidate else (),
         dwell_s=coverage["candidate"].dwell_s if "candidate" in coverage else 0.0,
         candidate_age_s=ages.get("candidate"),
         control_age_s=ages.get("control"),

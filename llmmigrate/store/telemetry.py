@@ -233,6 +233,21 @@ class Telemetry:
         found = folding.coverage_of(connection, route, generation)
         return {arm: Coverage(dwell_s, last_at) for arm, (dwell_s, last_at) in found.items()}
 
+    def detectors(self, connection: Connection, route: str, generation: int) -> dict[str, tuple[datetime, str]]:
+        """Return by name when each detector of a generation was last moved, and its state as text."""
+        table = tables.detector
+        query = select(table).where(and_(table.c.route == route, table.c.generation == generation))
+        return {row.rule: (from_text(row.at), row.state) for row in connection.execute(query)}
+
+    def put_detectors(
+        self, connection: Connection, route: str, generation: int, states: Mapping[str, str], *, at: datetime
+    ) -> None:
+        """Keep the states of detectors, by name."""
+        same = {"route": route, "generation": generation, "at": to_text(at)}
+        rows = [{**same, "rule": name, "state": state} for name, state in states.items()]
+        if rows:
+            connection.execute(upsert(connection.dialect.name, tables.detector), rows)
+
     def put_verdict(
         self, connection: Connection, route: str, generation: int, *, at: datetime, answer: str, body: Mapping[str, Any]
     ) -> None:

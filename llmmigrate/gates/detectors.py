@@ -1,0 +1,71 @@
+"""Detectors of a change after a good spell: sums of evidence over all times at which it might have come.
+
+Source: Shin, Ramdas, Rinaldo (2024), "E-detectors: a nonparametric framework for sequential change detection", New
+England Journal of Statistics in Data Science 2(2); the Shiryaev-Roberts form for a bounded rate. R minus the number of
+updates is a supermartingale where nothing has changed, so that the chance that R ever reaches H/alpha within H updates
+is at most alpha (Doob).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+_TIMES_LIMIT = (1.4, 2.0, 4.0, 10.0)
+"""The rates that are looked for, as multiples of the limit: one of them is near whatever the rate changes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiryaevRoberts:
+    """The detector of a rate that has come to be above a limit.
+
+    `log_r` holds per alternative rate the logarithm of R, minus infinity at the start; `updates` how many there were.
+    """
+
+    limit: float
+    log_r: tuple[float, ...] = ()
+    updates: int = 0
+
+    @property
+    def alternatives(self) -> tuple[float, ...]:
+        """The rates looked for: 1.4, 2, 4 and 10 times the limit where that is below 1, else halfway to 1."""
+        return tuple(t * self.limit for t in _TIMES_LIMIT if t * self.limit < 1) or ((1 + self.limit) / 2,)
+
+    def update(self, events: float, n: float) -> ShiryaevRoberts:
+        """Return the detector after `n` more trials of which `events` were events; both may be fractional.
+
+        R <- (R + 1) (p1/p0)^events ((1-p1)/(1-p0))^(n-events) for each alternative p1, with p0 the limit. ValueError
+        where the counts are none.
+        """
+        if not 0 <= events <= n < math.inf:
+            raise ValueError(f"{events} events of {n} trials")
+        p1 = np.array(self.alternatives)
+        gain = events * np.log(p1 / self.limit) + (n - events) * np.log((1 - p1) / (1 - self.limit))
+        before = np.array(self.log_r or [-math.inf] * len(p1))
+        after = np.logaddexp(before, 0.0) + gain
+        return replace(self, log_r=tuple(map(float, after)), updates=self.updates + 1)
+
+    @property
+    def log_mean(self) -> float:
+        """The logarithm of the mean of R over the alternatives."""
+        return float(logsumexp(self.log_r)) - math.log(len(self.log_r)) if self.log_r else -math.inf
+
+    def alarms(self, *, horizon: float, alpha: float) -> bool:
+        """Tell whether the rate has changed: a false alarm within `horizon` updates has a chance of at most alpha."""
+        return self.log_mean >= math.log(max(horizon, self.updates) / alpha)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {"limit": self.limit, "log_r": list(self.log_r), "updates": self.updates}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ShiryaevRoberts:
+        """Read what `to_json` wrote; ValueError where it is no state."""
+        found = cls(float(data["limit"]), tuple(map(float, data["log_r"])), int(data["updates"]))
+        if len(found.log_r) not in (0, len(found.alternatives)) or any(map(math.isnan, found.log_r)):
+            raise ValueError("a detector's state has not one figure per alternative")
+        return found

@@ -1,0 +1,180 @@
+"""What looks for a change after a good spell: a detector per rule on a fixed rate, and for all others a fresh start.
+
+Everything here is a pure function of what was kept and what the cells hold now. The state lies beside the cells, one
+row per detector, and moves with them in one transaction. A range over a whole stage learns slowly of what changes late
+in it; so the figures since the last restart are tested too, each restart with its part of the late share of the error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmmigrate.gates.detectors import ShiryaevRoberts
+from llmmigrate.gates.finding import Finding
+from llmmigrate.gates.intervals import FloatArray, proportion_interval
+from llmmigrate.gates.questions import ALPHA, RESTART_S, UPDATE_S, Question, questions
+from llmmigrate.gates.rates import MIN_UNITS_TO_FAIL
+from llmmigrate.gates.samples import Sample
+from llmmigrate.metrics.cells import Arm, Cell
+from llmmigrate.stages import Plan, Stage
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Migration
+
+Cells = Mapping[tuple[Arm, str], Cell]
+
+Kept = tuple[datetime, str]
+"""A row of state: when it was last moved, and its text."""
+
+_RISING = 100.0
+"""While R is below this nothing points to a change: what came before is no part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateWatch:
+    """A detector with what it has counted already, and what came since its evidence began to rise.
+
+    `seen` maps unit buckets to (n, events) as of the last update; `n` and `events` are effective counts since the rise,
+    `units` the buckets that had an event in it.
+    """
+
+    detector: ShiryaevRoberts
+    seen: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    n: float = 0.0
+    events: float = 0.0
+    units: frozenset[int] = frozenset()
+
+    def update(self, sample: Sample) -> RateWatch:
+        """Return the watch after all that a sample of a rate holds beyond what was counted."""
+        n, events = (array.copy() for array in sample.by_bucket)
+        seen = {int(bucket): (float(n[bucket]), float(events[bucket])) for bucket in np.flatnonzero(n)}
+        for bucket, (counted, had) in self.seen.items():
+            n[bucket] -= counted
+            events[bucket] -= had
+        if n.min() < 0 or events.min() < 0 or (events > n).any():  # not the cells that were counted: begin anew
+            return RateWatch(ShiryaevRoberts(self.detector.limit), seen)
+        batch_events, batch = _effective(n, events, sample.design_effect_to_fail)
+        moved = replace(self, detector=self.detector.update(batch_events, batch), seen=seen)
+        if moved.detector.log_mean < np.log(_RISING):
+            return replace(moved, n=0.0, events=0.0, units=frozenset())
+        units = self.units | frozenset(map(int, np.flatnonzero(events)))
+        return replace(moved, n=self.n + batch, events=self.events + batch_events, units=units)
+
+    def to_text(self) -> str:
+        """Write the state as text."""
+        return json.dumps(
+            {
+                "detector": self.detector.to_json(),
+                "seen": {str(bucket): list(counts) for bucket, counts in self.seen.items()},
+                "n": self.n,
+                "events": self.events,
+                "units": sorted(self.units),
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str, limit: float) -> RateWatch:
+        """Read what `to_text` wrote; what cannot be read, or is about another limit, begins anew."""
+        try:
+            data = json.loads(text)
+            detector = ShiryaevRoberts.from_json(data["detector"])
+            if detector.limit != limit:
+                return cls(ShiryaevRoberts(limit))
+            seen = {int(bucket): (float(n), float(events)) for bucket, (n, events) in data["seen"].items()}
+            return cls(detector, seen, float(data["n"]), float(data["events"]), frozenset(map(int, data["units"])))
+        except (ValueError, KeyError, TypeError):
+            return cls(ShiryaevRoberts(limit))
+
+
+def _effective(n: FloatArray, events: FloatArray, design_effect: float) -> tuple[float, float]:
+    """Return the events and trials that a batch counts for.
+
+    A bucket counts for at most twice the median of the others: one conversation that retries is one witness.
+    """
+    used = n > 0
+    if not used.any():
+        return 0.0, 0.0
+    others = np.sort(n[used])[:-1]
+    most = 2 * max(1.0, float(np.median(others))) if len(others) else 1.0
+    weight = np.minimum(n[used], most) / design_effect
+    trials = float(weight.sum())
+    return min(float(weight @ (events[used] / n[used])), trials), trials
+
+
+def advance(
+    migration: Migration, plan: Plan, stage: Stage, cells: Cells, kept: Mapping[str, Kept], *, now: datetime
+) -> dict[str, str]:
+    """Return the rows of state that are due, by name: detectors each minute, restarts when their time has come.
+
+    A clock that was set, either way, makes them due: no detector waits for it to catch up.
+    """
+    asked = questions(migration, plan, stage)
+    moved = {}
+    for question in asked:
+        limit = question.rate_limit
+        if limit is None or not _due(kept.get(question.name), now, UPDATE_S):
+            continue
+        before = RateWatch.from_text(kept[question.name][1], limit) if question.name in kept else None
+        watch = before or RateWatch(ShiryaevRoberts(limit))
+        moved[question.name] = watch.update(_failures(question, cells)).to_text()
+    name = _restart_name(RESTART_S)
+    metrics = {question.metric.cell for question in asked if question.rate_limit is None}
+    if metrics and _due(kept.get(name), now, RESTART_S):
+        moved[name] = json.dumps({"cells": _snapshot(cells, metrics) if name in kept else None})
+    return moved
+
+
+def _failures(question: Question, cells: Cells) -> Sample:
+    sample = Sample(cells.get(("candidate", question.metric.cell)))
+    return sample.complement() if question.below else sample
+
+
+def _restart_name(period_s: float) -> str:
+    return f"restart:{period_s / 3600:.6g}h"
+
+
+def _due(row: Kept | None, now: datetime, period_s: float) -> bool:
+    return row is None or abs((now - row[0]).total_seconds()) >= period_s
+
+
+def _snapshot(cells: Cells, metrics: Iterable[str]) -> list[list[object]]:
+    wanted = frozenset(metrics)
+    return [[arm, metric, *cell.to_json()] for (arm, metric), cell in cells.items() if metric in wanted]
+
+
+def window(cells: Cells, kept: Mapping[str, Kept]) -> Cells | None:
+    """Return what the cells hold since the last restart, None where there was none yet or it cannot be read."""
+    row = kept.get(_restart_name(RESTART_S))
+    if row is None:
+        return None
+    try:
+        saved = json.loads(row[1])["cells"]
+        if saved is None:
+            return None
+        earlier = {(arm, metric): Cell.from_json(buckets, times) for arm, metric, buckets, times in saved}
+    except (ValueError, KeyError, TypeError):
+        return None
+    return {key: cell.minus(earlier.get(key, Cell())) for key, cell in cells.items()}
+
+
+def rate_change(question: Question, kept: Mapping[str, Kept], bound: float) -> Finding | None:
+    """Return what the detector of a rule on a fixed rate found, None where it has found nothing."""
+    limit, row = question.rate_limit, kept.get(question.name)
+    if limit is None or row is None:
+        return None
+    watch = RateWatch.from_text(row[1], limit)
+    if len(watch.units) < MIN_UNITS_TO_FAIL:
+        return None
+    if not watch.detector.alarms(horizon=question.planned_s / UPDATE_S, alpha=question.alpha_late):
+        return None
+    low, high = proportion_interval(watch.events, watch.n, alpha=ALPHA)
+    rate, note = watch.events / watch.n, f"a late change, seen over about {watch.n:,.0f} requests"
+    if question.below:
+        return Finding(1 - limit, bound, 1 - rate, (1 - high, 1 - low), failed=True, note=note)
+    return Finding(limit, bound, rate, (low, high), failed=True, note=note)
