@@ -58,11 +58,11 @@ def undecided(rule: Rule) -> str | None:
     if rule.waived is not None:
         return None
     metric = metric_of(rule.metric)
-    form = "worse" if rule.limit is None else rule.limit.form
-    if form not in metric.decided:
-        return f"this release does not decide on {metric.title}, {form}"
-    if rule.by is not None:
-        return "this release does not decide by input type"
-    if rule.baseline == "projection":
-        return "this release does not compare with a projection"
+    if rule.limit is None:
+        known = metric.kind == "any" or metric.decided
+        return None if known and rule.by is None else f"this release does not decide on {metric.title}, worse"
+    if rule.limit.form not in metric.decided:
+        return f"this release does not decide on {metric.title}, {rule.limit.form}"
+    if rule.baseline == "projection" and metric.kind != "mean":
+        return "this release compares nothing but means with a projection"
     return None

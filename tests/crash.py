@@ -23,7 +23,7 @@ from llmmigrate import scaffold, settings
 from llmmigrate.clock import VirtualClock
 from llmmigrate.document import load_folder
 from llmmigrate.graph import Graph
-from llmmigrate.metrics.cells import ASSIGNED
+from llmmigrate.metrics.cells import ASSIGNED, SPLIT
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import downgrade, undo, upgrade
@@ -153,6 +153,7 @@ class Stage:
                     error = "timeout" if failing and arm == "candidate" else None
                     unit = f"{seq}-{moment}-{number}"
                     recorder.observe(ROUTE, generation, arm, unit, "", Outcome(error_class=error, tokens=100))
+                    recorder.count(ROUTE, generation, arm, SPLIT, unit, 0.5)
                 recorder.count(ROUTE, generation, "candidate", ASSIGNED, unit)
             clock.advance(600)
             recorder.cut(clock.monotonic())

@@ -171,8 +171,18 @@ def test_what_pauses_must_not_be_proved_in_the_canary():
     needs = {stage: {m: v.need for m, v in answers(stage).items()} for stage in ("shadow", "canary:5", "observation")}
     assert needs == {
         "shadow": {"error_rate": "prove", "cost_per_request": "prove", "tokens_per_request": "prove"},
-        "canary:5": {"error_rate": "prove", "cost_per_request": "prove", "tokens_per_request": "watch"},
-        "observation": {"error_rate": "watch", "cost_per_request": "watch", "tokens_per_request": "watch"},
+        "canary:5": {
+            "error_rate": "prove",
+            "cost_per_request": "prove",
+            "tokens_per_request": "watch",
+            "split": "watch",
+        },
+        "observation": {
+            "error_rate": "watch",
+            "cost_per_request": "watch",
+            "tokens_per_request": "watch",
+            "split": "watch",
+        },
     }
 
 

@@ -223,7 +223,7 @@ def test_detectors_move_with_each_tick_and_are_stored_beside_the_cells(world):
     with world.store.telemetry.reading() as connection:
         kept = world.store.telemetry.detectors(connection, ROUTE, generation)
         assert world.store.telemetry.detectors(connection, ROUTE, generation + 1) == {}
-    assert set(kept) == {"rollback[0]", "restart:6h"}
+    assert set(kept) == {"rollback[0]", "rollback[0]:control", "restart:6h"}
     at, text = kept["rollback[0]"]
     assert at == world.store.now()
     watch = RateWatch.from_text(text, 0.05)

@@ -9,13 +9,15 @@ from typing import Literal
 Direction = Literal[-1, 0, 1]
 """Which way a change has to go to be past its limit: down, either way, up."""
 
+INCIDENT = "control is past it as well, and the candidate is not credibly worse: an incident, not the migration"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Figures of one rule: `interval` is the 95% range, `limit` and `bound` (the limit with its tolerance) are signed.
 
     `failed` says that all of a stricter range is past the limit, `passed` that all of `interval` is inside the bound;
-    `note` is what else a person should know of it.
+    `note` is what else a person should know of it, `incident` that control fares no better.
     """
 
     limit: float
@@ -25,6 +27,7 @@ class Finding:
     failed: bool = False
     passed: bool = False
     note: str = ""
+    incident: bool = False
 
     @property
     def finite(self) -> bool:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmmigrate.gates.detectors import ShiryaevRoberts
-from llmmigrate.gates.finding import Finding
+from llmmigrate.gates.finding import INCIDENT, Finding
 from llmmigrate.gates.intervals import FloatArray, proportion_interval
-from llmmigrate.gates.questions import ALPHA, RESTART_S, UPDATE_S, Question, questions
+from llmmigrate.gates.questions import ALPHA, RESTART_S, UPDATE_S, Question, questions, worse_of
 from llmmigrate.gates.rates import MIN_UNITS_TO_FAIL
 from llmmigrate.gates.samples import Sample
-from llmmigrate.metrics.cells import Arm, Cell
+from llmmigrate.metrics.cells import ARMS, Arm, Cell
 from llmmigrate.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -120,18 +120,31 @@ def advance(
         limit = question.rate_limit
         if limit is None or not _due(kept.get(question.name), now, UPDATE_S):
             continue
-        before = RateWatch.from_text(kept[question.name][1], limit) if question.name in kept else None
-        watch = before or RateWatch(ShiryaevRoberts(limit))
-        moved[question.name] = watch.update(_failures(question, cells)).to_text()
+        for arm in ARMS:
+            name = _row_name(question, arm)
+            watch = RateWatch.from_text(kept[name][1] if name in kept else "", limit)
+            moved[name] = watch.update(_events(question, cells, arm)).to_text()
     name = _restart_name(RESTART_S)
-    metrics = {question.metric.cell for question in asked if question.rate_limit is None}
+    metrics = {one.metric.cell for question in asked for one in _restarted(question, migration)}
     if metrics and _due(kept.get(name), now, RESTART_S):
         moved[name] = json.dumps({"cells": _snapshot(cells, metrics) if name in kept else None})
     return moved
 
 
-def _failures(question: Question, cells: Cells) -> Sample:
-    sample = Sample(cells.get(("candidate", question.metric.cell)))
+def _restarted(question: Question, migration: Migration) -> list[Question]:
+    """Return what is asked of figures that begin anew: all but what a detector watches."""
+    if question.rule.worse:
+        return worse_of(question, migration)
+    return [question] if question.rate_limit is None else []
+
+
+def _row_name(question: Question, arm: Arm) -> str:
+    return question.name if arm == "candidate" else f"{question.name}:control"
+
+
+def _events(question: Question, cells: Cells, arm: Arm) -> Sample:
+    """Return an arm's events of a rate, or the failures of a score."""
+    sample = Sample(cells.get((arm, question.metric.cell)))
     return sample.complement() if question.below else sample
 
 
@@ -164,17 +177,30 @@ def window(cells: Cells, kept: Mapping[str, Kept]) -> Cells | None:
 
 
 def rate_change(question: Question, kept: Mapping[str, Kept], bound: float) -> Finding | None:
-    """Return what the detector of a rule on a fixed rate found, None where it has found nothing."""
-    limit, row = question.rate_limit, kept.get(question.name)
-    if limit is None or row is None:
+    """Return what the detector of a rule on a fixed rate found, None where it has found nothing.
+
+    It is an incident where control's detector fires as well, and the rates since then do not differ credibly.
+    """
+    if question.rate_limit is None:
+        return None
+    candidate = _fired(question, kept, "candidate", question.alpha_late)
+    if candidate is None:
+        return None
+    control = _fired(question, kept, "control", ALPHA)
+    low, high = proportion_interval(candidate.events, candidate.n, alpha=ALPHA)
+    shared = control is not None and proportion_interval(control.events, control.n, alpha=ALPHA)[1] >= low
+    limit, rate = question.rate_limit, candidate.events / candidate.n
+    note = INCIDENT if shared else f"a late change, seen over about {candidate.n:,.0f} requests"
+    if question.below:
+        limit, rate, low, high = 1 - limit, 1 - rate, 1 - high, 1 - low
+    return Finding(limit, bound, rate, (low, high), failed=True, note=note, incident=shared)
+
+
+def _fired(question: Question, kept: Mapping[str, Kept], arm: Arm, alpha: float) -> RateWatch | None:
+    """Return the watch of an arm whose detector has fired on the events of enough units."""
+    row, limit = kept.get(_row_name(question, arm)), question.rate_limit
+    if row is None or limit is None:
         return None
     watch = RateWatch.from_text(row[1], limit)
-    if len(watch.units) < MIN_UNITS_TO_FAIL:
-        return None
-    if not watch.detector.alarms(horizon=question.planned_s / UPDATE_S, alpha=question.alpha_late):
-        return None
-    low, high = proportion_interval(watch.events, watch.n, alpha=ALPHA)
-    rate, note = watch.events / watch.n, f"a late change, seen over about {watch.n:,.0f} requests"
-    if question.below:
-        return Finding(1 - limit, bound, 1 - rate, (1 - high, 1 - low), failed=True, note=note)
-    return Finding(limit, bound, rate, (low, high), failed=True, note=note)
+    fired = watch.detector.alarms(horizon=question.planned_s / UPDATE_S, alpha=alpha)
+    return watch if fired and len(watch.units) >= MIN_UNITS_TO_FAIL else None

@@ -68,6 +68,15 @@ def against_control(
     )
 
 
+def worse(control: Sample, candidate: Sample, limit: float, *, below: bool) -> bool:
+    """Tell whether the candidate's rate is credibly worse than control's, at the 95% level; `limit` is the rule's."""
+    square = control.variance_of_rate + candidate.variance_of_rate
+    if not math.isfinite(square):
+        return True
+    difference = (control.mean - candidate.mean) if below else (candidate.mean - control.mean)
+    return _around(difference, math.sqrt(square), 1 - limit if below else limit, ALPHA, 1)[0] > 0
+
+
 def _around(estimate: float, se: float, tau: float, alpha: float, sides: Literal[1, 2]) -> tuple[float, float]:
     width = float(normal_mixture_half_width(se, tau=tau, alpha=alpha, sides=sides))
     return max(estimate - width, -1.0), min(estimate + width, 1.0)

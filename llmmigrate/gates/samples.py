@@ -50,6 +50,14 @@ class Sample:
         other._total_sq = other.total
         return other
 
+    def among(self, others: Sample) -> Sample:
+        """Return the sample of which values are of this one, among those of both: 1 for its own, 0 for the others'."""
+        both = Sample(None)
+        both._n, both._total = self._n + others._n, self._n
+        both.n, both.total = self.n + others.n, float(self.n)
+        both._total_sq = both.total
+        return both
+
     @property
     def mean(self) -> float:
         """The mean, NaN without values."""
@@ -66,6 +74,13 @@ class Sample:
         if self.n < 2 or not math.isfinite(self._total_sq):
             return float("nan")
         return max(self._plain_variance, self._clustered_variance)
+
+    @property
+    def cv_squared(self) -> float:
+        """The squared coefficient of variation of single values; infinite where there is none."""
+        if self.n < 2 or not math.isfinite(self._total_sq) or self.mean <= 0:
+            return math.inf
+        return self._plain_variance * self.n / self.mean**2
 
     @property
     def _plain_variance(self) -> float:

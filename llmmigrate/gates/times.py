@@ -75,6 +75,13 @@ def against_control(
     return Finding(signed, bound, estimate, at(q, ALPHA), failed=failed, passed=passed, note=_note(q, proved))
 
 
+def slower(control: Sample, candidate: Sample, q: float) -> bool:
+    """Tell whether the candidate's quantile is credibly above control's, at the 95% level."""
+    effects = (control.design_effect_of_mean, candidate.design_effect_of_mean)
+    ends = quantile_difference(control.histogram, candidate.histogram, q=q, alpha=ALPHA, design_effects=effects)
+    return float(ends[0]) > 0
+
+
 def _proved(question: Question, q: float) -> float:
     """Return the quantile that has to be proved in place of one that a small share of traffic cannot prove."""
     return 0.95 if q > 0.95 and 0 < question.share < P99_FROM else q

@@ -178,7 +178,7 @@ def _because(verdict: MetricVerdict) -> str:
         worded(value, verdict.unit) for value in (verdict.estimate, *verdict.interval, verdict.limit)
     )
     compared = verdict.unit in ("relative", "pp", "s_change")
-    against = f" against control ({verdict.n_control:,} requests)" if compared else ""
+    against = f" against control ({verdict.n_control:,} requests)" if compared and verdict.n_control else ""
     return (
         f"{verdict.rule}: {verdict.title} {estimate} [{low}, {high}] is past {limit}{against}, "
         f"over {verdict.n_candidate:,} requests of the candidate{f' ({verdict.note})' if verdict.note else ''}"

@@ -22,6 +22,12 @@ UNIT_BUCKETS = 64
 ASSIGNED = "assigned"
 """The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
 
+SPLIT = "split"
+"""The counter of decisions that chance made between both arms; its values are the candidate's share of such units."""
+
+MAX_INPUT_TYPES = 50
+"""Input types that are kept apart; the rest are counted together."""
+
 BREAKER_OPENED = "breaker_opened"
 """The counter of replicas that stopped calling a failing candidate by themselves."""
 
@@ -34,7 +40,7 @@ OVER_BUDGET = "over_budget"
 AA_COST = "aa_cost"
 """What calling control a second time cost, in US dollars: it is no request of a user, but part of the budget."""
 
-COUNTERS = frozenset({ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, AA_COST})
+COUNTERS = frozenset({ASSIGNED, SPLIT, BREAKER_OPENED, DROPPED, OVER_BUDGET, AA_COST})
 """What is counted beside the metrics: no data of an arm, and no time on fresh data."""
 
 PAYLOAD_VERSION = 1

@@ -54,7 +54,14 @@ class Ramp:
 
     def arm(self, bucket: int, started_at: datetime | None) -> Arm:
         """Return the arm of a bucket for a unit that began at `started_at` (None: by the share in force now)."""
-        if not self.limits or (self.closed is not None and (started_at is None or started_at >= self.closed)):
-            return "control"
+        return "candidate" if bucket < self._limit(started_at) else "control"
+
+    def share(self, started_at: datetime | None) -> float:
+        """Return the share of buckets that are the candidate's for units that began at `started_at`."""
+        return self._limit(started_at) / BUCKETS
+
+    def _limit(self, started_at: datetime | None) -> int:
+        if self.closed is not None and (started_at is None or started_at >= self.closed):
+            return 0
         index = len(self.limits) if started_at is None else bisect_right(self.since, started_at)
-        return "candidate" if index > 0 and bucket < self.limits[index - 1] else "control"
+        return self.limits[index - 1] if index > 0 else 0

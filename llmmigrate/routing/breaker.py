@@ -38,6 +38,11 @@ class Breaker:
             self._until = now + self._rest_s
             return True
 
+    @property
+    def resting(self) -> bool:
+        """Whether the candidate is left alone, but for a request that tries it."""
+        return self._until is not None
+
     def note(self, error_class: str | None, now: float) -> bool:
         """Note what came of a candidate call; True where it opens the breaker."""
         if error_class in CALLERS_FAULT:

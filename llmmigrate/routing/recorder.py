@@ -6,15 +6,13 @@ import json
 from collections import deque
 from threading import Lock
 
-from llmmigrate.metrics.cells import COUNTERS, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
+from llmmigrate.metrics.cells import COUNTERS, MAX_INPUT_TYPES, PAYLOAD_VERSION, Arm, Cell, CellKey, unit_bucket
 from llmmigrate.metrics.outcome import TIMED, Outcome
 from llmmigrate.redaction import redact
 from llmmigrate.settings import MAX_INPUT_TYPE_LENGTH
 
 MAX_COVERED_S = 15 * 60.0
 """The longest gap between data that a replica still vouches for as one stretch of fresh data."""
-
-MAX_INPUT_TYPES = 50
 
 MAX_WAITING = 720
 """Flushes kept while the store is away (an hour at one each 5 s); older ones are dropped, and found as gaps."""

@@ -10,6 +10,8 @@ from llmmigrate.document import SIDES, Document
 from llmmigrate.exceptions import LostRace, RefusedError, StoreError
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import RouteState, Transition, requests
+from llmmigrate.metrics.catalogue import CATALOGUE
+from llmmigrate.metrics.cells import SPLIT
 from llmmigrate.routing import snapshot as routing
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner.tick import consented, frozen, gather
@@ -55,9 +57,9 @@ def accept_risk(store: Store, route: str, metric: str, *, actor: str, reason: st
     def decide(state: RouteState) -> Transition:
         transition = requests.accept(state, metric, reason)
         migration = applied(state).migration
-        known = sorted({rule.metric for rule in (*migration.rollback, *migration.pause) if rule.waived is None})
-        if metric not in known:
-            raise RefusedError(f"no rule of {state.revision} is about {metric!r}; there are {', '.join(known)}")
+        known = {rule.metric for rule in (*migration.rollback, *migration.pause) if rule.waived is None}
+        if metric not in known | {SPLIT} and not ("*" in known and metric in CATALOGUE):
+            raise RefusedError(f"no rule of {state.revision} is about {metric!r}; there are {', '.join(sorted(known))}")
         return transition
 
     return _ask(store, route, decide, actor=actor)

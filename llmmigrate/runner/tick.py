@@ -195,11 +195,15 @@ def collect(
         moved = advance(document.migration, plan, stage, cells, kept, now=now)
         store.telemetry.put_detectors(connection, state.route, state.generation, moved, at=now)
         kept |= {name: (now, text) for name, text in moved.items()}
+    by_type = any(rule.by for rule in (*document.migration.rollback, *document.migration.pause))
+    types = store.telemetry.cells_by_type(connection, state.route, state.generation) if by_type else {}
     coverage = store.telemetry.coverage(connection, state.route, state.generation)
     ages = {arm: max(0.0, (now - seen.last_at).total_seconds()) for arm, seen in coverage.items()}
     return Facts(
         now=now,
-        verdicts=tuple(evaluate(document.migration, plan, stage, cells, kept=kept)) if stage.serves_candidate else (),
+        verdicts=tuple(evaluate(document.migration, plan, stage, cells, types=types, kept=kept))
+        if stage.serves_candidate
+        else (),
         dwell_s=coverage["candidate"].dwell_s if "candidate" in coverage else 0.0,
         candidate_age_s=ages.get("candidate"),
         control_age_s=ages.get("control"),

@@ -228,6 +228,16 @@ class Telemetry:
             result.setdefault((key.arm, key.metric), Cell()).merge(cell)
         return result
 
+    def cells_by_type(
+        self, connection: Connection, route: str, generation: int
+    ) -> dict[str, dict[tuple[Arm, str], Cell]]:
+        """Return a generation's cells by input type, of those requests that name one."""
+        result: dict[str, dict[tuple[Arm, str], Cell]] = {}
+        for key, cell in folding.cells_of(connection, route, generation).items():
+            if key.input_type:
+                result.setdefault(key.input_type, {})[key.arm, key.metric] = cell
+        return result
+
     def coverage(self, connection: Connection, route: str, generation: int) -> dict[str, Coverage]:
         """Return the coverage of a generation by arm."""
         found = folding.coverage_of(connection, route, generation)
