@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-cli bench-tick bench-crash bench-store lint types imports check lock wheel clean
+.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -47,6 +47,12 @@ bench-tick: $(VENV)/run.stamp ## what a tick and a decision cost
 
 bench-store: $(VENV)/dev.stamp ## a flood of flushes beside a rollback, and what an evaluation costs
 	@$(BIN)/python -m benchmarks.store
+
+bench-gates: $(VENV)/run.stamp ## false rollbacks and delays of the gates beside naive rules, a part of the runs
+	@$(BIN)/python -m benchmarks.gates --runs 24
+
+bench-gates-full: $(VENV)/run.stamp ## the same, all 400 runs: two hours
+	@$(BIN)/python -m benchmarks.gates --runs 400 --write
 
 bench-crash: $(VENV)/dev.stamp ## SIGKILL at every statement, 1,000 times and more
 	@$(BIN)/python -m benchmarks.crash

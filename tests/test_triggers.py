@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmmigrate.document import load_text
 from llmmigrate.gates import event_increase, event_share, sample_ratio_log_e
 from llmmigrate.gates.late import advance
-from llmmigrate.gates.questions import ALPHA, LATE_CHANGE_SHARE, RESTART_S, alpha_of_split, questions, worse_of
+from llmmigrate.gates.questions import ALPHA, LATE_CHANGE_SHARE, RESTARTS_S, alpha_of_split, questions, worse_of
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import Transition, next_step
 from llmmigrate.metrics.cells import MAX_INPUT_TYPES, SPLIT, UNIT_BUCKETS, Cell
@@ -324,7 +324,7 @@ def test_all_that_may_raise_an_alarm_shares_five_percent(document, action):
     for question in questions(document, plan, serving[0]):
         if question.action == action:
             parts = worse_of(question, document) if question.rule.worse else [question]
-            restarts = math.ceil(question.planned_s / RESTART_S)
+            restarts = sum(math.ceil(question.planned_s / period_s) for period_s in RESTARTS_S)
             assert parts[0].alpha_restart * restarts == pytest.approx(parts[0].alpha_late)
             spent += sum(part.alpha_late for part in parts)
     assert spent <= ALPHA * (1 + 1e-9)

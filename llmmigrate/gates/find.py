@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,11 @@ def samples(question: Question, cells: Cells) -> Samples:
 
 
 def find(
-    question: Question, cells: Cells, *, recent: Cells | None = None, kept: Mapping[str, Kept] | None = None
+    question: Question, cells: Cells, *, recent: Sequence[Cells] = (), kept: Mapping[str, Kept] | None = None
 ) -> Finding:
     """Return what there is to say of a rule that sets a limit: over the whole stage, else of a late change.
 
-    `recent` is what came since the last restart, `kept` the state of the detectors.
+    `recent` is what came since the last restarts, `kept` the state of the detectors.
     """
     limit = question.rule.limit
     assert limit is not None
@@ -45,12 +45,12 @@ def find(
         return _incident(question, control, candidate, found, limit)
     if question.rate_limit is not None:
         return rate_change(question, kept or {}, found.bound) or found
-    if recent is not None:
-        stricter = replace(question, alpha_fail=question.alpha_restart)
-        control, candidate = samples(question, recent)
+    stricter = replace(question, alpha_fail=question.alpha_restart)
+    for since in recent:
+        control, candidate = samples(question, since)
         fresh = _whole(stricter, control, candidate, limit)
         if fresh.failed:
-            late = replace(fresh, note="a late change, seen since the last restart of the figures")
+            late = replace(fresh, note="a late change, seen since a restart of the figures")
             return _incident(stricter, control, candidate, late, limit)
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 from llmmigrate.gates.detectors import ShiryaevRoberts
 from llmmigrate.gates.finding import INCIDENT, Finding
 from llmmigrate.gates.intervals import FloatArray, proportion_interval
-from llmmigrate.gates.questions import ALPHA, RESTART_S, UPDATE_S, Question, questions, worse_of
+from llmmigrate.gates.questions import ALPHA, RESTARTS_S, UPDATE_S, Question, questions, worse_of
 from llmmigrate.gates.rates import MIN_UNITS_TO_FAIL
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.cells import ARMS, Arm, Cell
@@ -124,10 +124,11 @@ def advance(
             name = _row_name(question, arm)
             watch = RateWatch.from_text(kept[name][1] if name in kept else "", limit)
             moved[name] = watch.update(_events(question, cells, arm)).to_text()
-    name = _restart_name(RESTART_S)
     metrics = {one.metric.cell for question in asked for one in _restarted(question, migration)}
-    if metrics and _due(kept.get(name), now, RESTART_S):
-        moved[name] = json.dumps({"cells": _snapshot(cells, metrics) if name in kept else None})
+    for period_s in RESTARTS_S:
+        name = _restart_name(period_s)
+        if metrics and _due(kept.get(name), now, period_s):
+            moved[name] = json.dumps({"cells": _snapshot(cells, metrics) if name in kept else None})
     return moved
 
 
@@ -161,19 +162,25 @@ def _snapshot(cells: Cells, metrics: Iterable[str]) -> list[list[object]]:
     return [[arm, metric, *cell.to_json()] for (arm, metric), cell in cells.items() if metric in wanted]
 
 
-def window(cells: Cells, kept: Mapping[str, Kept]) -> Cells | None:
-    """Return what the cells hold since the last restart, None where there was none yet or it cannot be read."""
-    row = kept.get(_restart_name(RESTART_S))
-    if row is None:
-        return None
+def windows(cells: Cells, kept: Mapping[str, Kept]) -> list[Cells]:
+    """Return what the cells hold since each last restart; none that was never made or cannot be read."""
+    found: list[Cells] = []
+    for period_s in RESTARTS_S:
+        row = kept.get(_restart_name(period_s))
+        earlier = _earlier(row[1]) if row is not None else None
+        if earlier is not None:
+            found.append({key: cell.minus(earlier.get(key, Cell())) for key, cell in cells.items()})
+    return found
+
+
+def _earlier(text: str) -> Cells | None:
     try:
-        saved = json.loads(row[1])["cells"]
+        saved = json.loads(text)["cells"]
         if saved is None:
             return None
-        earlier = {(arm, metric): Cell.from_json(buckets, times) for arm, metric, buckets, times in saved}
+        return {(arm, metric): Cell.from_json(buckets, times) for arm, metric, buckets, times in saved}
     except (ValueError, KeyError, TypeError):
         return None
-    return {key: cell.minus(earlier.get(key, Cell())) for key, cell in cells.items()}
 
 
 def rate_change(question: Question, kept: Mapping[str, Kept], bound: float) -> Finding | None:

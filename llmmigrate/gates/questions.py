@@ -33,8 +33,9 @@ LATE_CHANGE_SHARE = 0.5
 UPDATE_S = 60.0
 """How often a detector takes in what has come: its horizon counts these."""
 
-RESTART_S = 6 * 3600.0
-"""How often figures without a detector begin anew beside those of the whole stage."""
+RESTARTS_S = (6 * 3600.0, 24 * 3600.0, 96 * 3600.0)
+"""How often figures without a detector begin anew beside those of the whole stage: much traffic tells a change within
+hours, little traffic needs days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Question:
     @property
     def alpha_restart(self) -> float:
         """The chance of a false alarm that one restart may spend."""
-        return self.alpha_late / max(1, math.ceil(self.planned_s / RESTART_S))
+        return self.alpha_late / sum(math.ceil(self.planned_s / period_s) for period_s in RESTARTS_S)
 
     def of_type(self) -> Question:
         """Return the question about one of the input types that a rule asks about, which is never proved."""

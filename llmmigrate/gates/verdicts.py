@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmmigrate.gates import ratios
 from llmmigrate.gates.find import Samples, find, samples
 from llmmigrate.gates.finding import Finding
-from llmmigrate.gates.late import Cells, Kept, window
+from llmmigrate.gates.late import Cells, Kept, windows
 from llmmigrate.gates.means import enough_for_mean
 from llmmigrate.gates.questions import Question, alpha_of_split, questions, worse_of
 from llmmigrate.gates.samples import Sample
@@ -42,7 +42,7 @@ def evaluate(
     which a document may not be.
     """
     state = kept or {}
-    recent = window(cells, state)
+    recent = windows(cells, state)
     verdicts: list[MetricVerdict] = []
     for question in questions(migration, plan, stage):
         lacking = undecided(question.rule)
@@ -68,7 +68,9 @@ def _sized(question: Question, both: Samples) -> Question:
     return replace(question, minimum=enough_for_mean(question.minimum, *both))
 
 
-def _any_worse(question: Question, migration: Migration, cells: Cells, recent: Cells | None) -> Iterator[MetricVerdict]:
+def _any_worse(
+    question: Question, migration: Migration, cells: Cells, recent: Sequence[Cells]
+) -> Iterator[MetricVerdict]:
     """Yield a failure per metric that is credibly worse, and one verdict on all that could be looked at."""
     asked = [_sized(one, samples(one, cells)) for one in worse_of(question, migration)]
     ready = [one for one in asked if _missing(one, samples(one, cells)) is None]
