@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -110,7 +112,7 @@ def test_a_spool_keeps_what_it_is_given_for_the_next_process(tmp_path):
 def test_a_spool_is_bounded_and_a_disk_that_is_full_or_gone_raises_nothing(tmp_path):
     spool = Spool(tmp_path / "s", "one", max_bytes=300)
     kept = [spool.put(Spooled("one", number, START, "x" * 50)) for number in range(10)]
-    assert (sum(kept), spool.dropped) == (3, 7)
+    assert (sum(kept), spool.refused) == (3, 7)
     (tmp_path / "file").touch()
     nowhere = Spool(tmp_path / "file" / "s", "one")
     assert not nowhere.put(Spooled("one", 1, START, "x"))
@@ -119,6 +121,41 @@ def test_a_spool_is_bounded_and_a_disk_that_is_full_or_gone_raises_nothing(tmp_p
         full = Spool(tmp_path / "f", "one")
         full._own = FileIO("/dev/full", "a")
         assert not full.put(Spooled("one", 1, START, "x" * 100_000))
+
+
+def test_a_flush_that_does_not_fit_leaves_no_half_line_and_is_tried_again(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool = Spool(tmp_path, "one")
+    assert spool.put(Spooled("one", 1, START, "x" * 100))
+    size = (tmp_path / "one.jsonl").stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, limit[1]))
+        assert not spool.put(Spooled("one", 2, START, "y" * 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (tmp_path / "one.jsonl").stat().st_size == size
+    assert spool.put(Spooled("one", 2, START, "y" * 100))
+    spool.close()
+    [(_, flushes)] = list(Spool(tmp_path, "two").waiting())
+    assert [flush.seq for flush in flushes] == [1, 2]
+
+
+def test_a_file_that_another_process_delivers_in_the_meantime_is_not_written_into(tmp_path, monkeypatch):
+    """Without a look at its links, what is written into a file that was just unlinked would be lost."""
+    spool = Spool(tmp_path, "one")
+    spool.put(Spooled("one", 1, START, "x"))
+    spool.close()
+    lock = fcntl.flock
+
+    def delivered(handle, operation):
+        (tmp_path / "one.jsonl").unlink()
+        lock(handle, operation)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", delivered)
+        assert not spool.put(Spooled("one", 2, START, "y"))
+    assert spool.put(Spooled("one", 2, START, "y"))
+    spool.close()
 
 
 def test_a_line_that_was_cut_off_by_a_crash_is_passed_over(tmp_path):
@@ -159,6 +196,28 @@ def test_counts_outlive_the_store_and_are_counted_once(world, tmp_path, monkeypa
     router.flush()
     router.close()
     assert {v.n_control for v in world.upgrade().last.verdicts if v.metric == "error_rate"} == {40}
+
+
+def test_what_did_not_fit_into_the_spool_is_put_there_when_there_is_room_again(world, tmp_path, monkeypatch):
+    world.write()
+    world.upgrade()
+    router = Router(store=world.store, clock=world.clock, background=False, spool=tmp_path)
+
+    def away(*_args, **_options):
+        raise StoreError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store.telemetry, "put_flush", away)
+        router._spool._max_bytes = 0
+        for _ in range(2):
+            router.observe(router.assign(ROUTE), usage=Usage(5, 5))
+            router.flush()
+        assert list(tmp_path.glob("*.jsonl")) == []
+        router._spool._max_bytes = 10**6
+        router.flush()
+        [(_, flushes)] = list(router._spool.waiting())
+    assert [flush.seq for flush in flushes] == [1, 2]
+    router.close()
 
 
 _VICTIM = """

@@ -454,7 +454,8 @@ class RoutingCore:
         for seq, payload, cut_at in self._recorder.waiting():
             if seq > self._spooled:
                 at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - cut_at)
-                self._spool.put(Spooled(self.run_id, seq, at, payload))
+                if not self._spool.put(Spooled(self.run_id, seq, at, payload)):
+                    return
                 self._spooled = seq
 
     def _deliver_samples(self) -> None:

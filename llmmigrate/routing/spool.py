@@ -45,7 +45,7 @@ def default_folder(database_url: str) -> Path:
 class Spool:
     """The files of one folder, one of them this replica's own.
 
-    No method raises: what cannot be written is counted in `dropped` and logged.
+    No method raises: what cannot be written is logged, and how often in `refused`.
     """
 
     def __init__(self, folder: Path, run_id: str, *, max_bytes: int = MAX_BYTES) -> None:
@@ -53,7 +53,7 @@ class Spool:
         self._file = folder / f"{run_id}.jsonl"
         self._max_bytes = max_bytes
         self._own: FileIO | None = None
-        self.dropped = 0
+        self.refused = 0
 
     def put(self, flush: Spooled) -> bool:
         """Append a flush to this replica's file; False where there is no room, or no disk."""
@@ -61,12 +61,11 @@ class Spool:
         try:
             if self._used() + len(line) > self._max_bytes:
                 raise OSError("the spool is full")  # noqa: TRY301 (told like a full disk)
-            if self._open().write(line) != len(line):
-                raise OSError("the disk is full")  # noqa: TRY301 (told like any other)
+            self._append(self._open(), line)
         except OSError as error:
             self.close()
-            self.dropped += 1
-            _log.warning("a flush is lost, the store is away and it cannot be spooled: %s", error)
+            self.refused += 1
+            _log.warning("the store is away, and a flush cannot be spooled: it is in memory only: %s", error)
             return False
         return True
 
@@ -74,11 +73,26 @@ class Spool:
         if self._own is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = FileIO(self._file, "a")
-            self._file.chmod(0o600)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            handle.write(b"\n")  # ends a line that was cut off by a full disk
+            try:
+                os.fchmod(handle.fileno(), 0o600)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(handle.fileno()).st_nlink == 0:
+                    raise OSError("its file was just delivered by another process")  # noqa: TRY301 (closed like any other)
+                if handle.tell():
+                    self._append(handle, b"\n")  # ends a line that was cut off by a crash
+            except OSError:
+                handle.close()
+                raise
             self._own = handle
         return self._own
+
+    @staticmethod
+    def _append(handle: FileIO, line: bytes) -> None:
+        """Write a line as a whole, or nothing of it: half a line would take room that is wanted for the next try."""
+        before = os.fstat(handle.fileno()).st_size
+        if handle.write(line) != len(line):
+            handle.truncate(before)
+            raise OSError("the disk is full")
 
     def _used(self) -> int:
         return sum(file.stat().st_size for file in self._files())
