@@ -19,7 +19,7 @@ from llmmigrate.routing.assignment import BUCKETS, Ramp, bucket_of
 from llmmigrate.routing.loop import LoopThread
 from llmmigrate.routing.mirror import BlockingMirror
 from llmmigrate.runner import downgrade
-from tests.conftest import ROUTE, START
+from tests.conftest import ROUTE, START, both_backends
 from tests.crash import quiet_fork
 
 
@@ -302,7 +302,7 @@ def test_a_forked_child_is_a_replica_of_its_own(world, tmp_path):
 @pytest.mark.parametrize(
     "started_at", [START.replace(tzinfo=None), START.isoformat(), "2026-11-02", "yesterday", 5, START]
 )
-@pytest.mark.parametrize("unit", [12345, uuid.UUID(int=7), "", "x" * 10_000, None])
+@pytest.mark.parametrize("unit", [12345, uuid.UUID(int=7), "", "x" * 10_000, "half a pair \ud800", None])
 def test_whatever_a_caller_has_of_a_conversation_costs_no_request(world, started_at, unit):
     world.write()
     world.upgrade()
@@ -332,8 +332,19 @@ def test_a_flood_of_input_types_is_counted_together(world):
         for number in range(3000):
             decision = router.assign(ROUTE, unit=f"u{number}", input_type=f"{number}" + "x" * (number % 200))
             router.observe(decision, usage=Usage(1, 1))
-        assert len({key.input_type for key in router._recorder._cells}) <= 52
+        assert len({input_type for _, _, _, input_type in router._recorder._cells}) <= 52
     assert {v.n_control for v in world.upgrade().last.verdicts} == {3000}
+
+
+@both_backends
+@pytest.mark.parametrize("input_type", ["a\0b", "half a pair \ud800", "two\nlines", 5, ["refund"], None, "Rückgabe"])
+def test_whatever_a_caller_calls_its_input_types_costs_no_request_and_spoils_no_fold(world, input_type):
+    world.write()
+    world.upgrade()
+    with world.router() as router:
+        for _ in range(2):
+            assert router.completion(route=ROUTE, messages=[], input_type=input_type).model == "fake/old"
+    assert {v.n_control for v in world.upgrade().last.verdicts if v.metric == "error_rate"} == {2}
 
 
 def test_what_is_decided_and_never_observed_holds_the_canary(world):

@@ -23,6 +23,7 @@ from llmmigrate.lifecycle import RouteState
 from llmmigrate.metrics.cells import Cell, CellKey
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.metrics.sequence import SequenceLog
+from llmmigrate.routing import recorder as recorder_module
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.store import Store, schema, tables
 from llmmigrate.store.chain import row_hash
@@ -317,6 +318,36 @@ def test_the_recorder_forgets_no_more_than_an_hour_while_the_store_is_away():
         recorder.cut(moment)
     waiting = recorder.waiting()
     assert (len(waiting), waiting[-1][0]) == (720, 1000)
+
+
+def test_the_recorder_forgets_no_more_than_64_mb_while_the_store_is_away(monkeypatch):
+    monkeypatch.setattr(recorder_module, "MAX_WAITING_BYTES", 10_000)
+    recorder = Recorder()
+    for moment in range(100):
+        observe(recorder, 10)
+        recorder.cut(moment)
+    waiting = recorder.waiting()
+    assert sum(len(payload) for _, payload, _ in waiting) <= 10_000
+    assert waiting[-1][0] == 100
+    recorder.delivered(100)
+    observe(recorder, 10)
+    recorder.cut(100)
+    assert len(recorder.waiting()) == 1
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["a\0b", "half a pair \ud800"])
+def test_words_that_no_database_keeps_are_lost_and_stop_no_fold(world, name):
+    recorder = Recorder()
+    observe(recorder, 3)
+    [(_, payload)] = flushes(recorder, 0)
+    for place in ("r", "candidate", "error_rate"):
+        spoilt = payload.replace(f'"{place}"', json.dumps(name))
+        assert spoilt != payload
+        world.store.telemetry.put_flush(place, 1, spoilt, at=START)
+    world.store.telemetry.put_flush("run", 1, payload, at=START)
+    assert fold(world.store)[0]["candidate", "error_rate"].n == 3
+    assert world.store.telemetry.lost_flushes() == 3
 
 
 @both_backends

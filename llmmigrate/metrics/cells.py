@@ -59,9 +59,14 @@ class CellKey(NamedTuple):
     metric: str
 
 
+def as_bytes(key: str) -> bytes:
+    """Return a key as it is hashed: UTF-8, also of half a surrogate pair, on which mmh3 5.3.1 ends the process."""
+    return key.encode("utf-8", "surrogatepass")
+
+
 def unit_bucket(unit: str) -> int:
     """Return the variance bucket (0 to 63) of a unit; seeded apart from the assignment hash."""
-    return mmh3.hash(unit, _UNIT_SEED, signed=False) % UNIT_BUCKETS
+    return mmh3.hash(as_bytes(unit), _UNIT_SEED, signed=False) % UNIT_BUCKETS
 
 
 @dataclass(slots=True)

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 
 import mmh3
 
-from llmmigrate.metrics.cells import Arm
+from llmmigrate.metrics.cells import Arm, as_bytes
 
 BUCKETS = 100_000
 
 
 def bucket_of(key: str, total: int = BUCKETS) -> int:
     """Return the bucket of a key, from 0 to total-1."""
-    return (mmh3.hash(key, 0, signed=False) * total) >> 32
+    return (mmh3.hash(as_bytes(key), 0, signed=False) * total) >> 32
 
 
 def start_of(unit: str) -> datetime | None:

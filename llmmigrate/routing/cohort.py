@@ -18,10 +18,12 @@ class Cohort:
 
         An attribute that a rule is about and the caller does not give cannot be judged: such a unit stays on control.
         """
-        for rules, wanted in ((self.include, True), (self.exclude, False)):
-            for name, values in rules.items():
-                if name not in attributes or (str(attributes[name]) in values) is not wanted:
-                    return False
+        for name, values in self.include.items():
+            if name not in attributes or str(attributes[name]) not in values:
+                return False
+        for name, values in self.exclude.items():
+            if name not in attributes or str(attributes[name]) in values:
+                return False
         return True
 
 

@@ -8,12 +8,12 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakSet
 
 from llmmigrate import settings
@@ -48,8 +48,7 @@ LEASE_S = 30.0
 """How long a replica may serve a candidate after it last heard of the store; then it is back on control."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Which model a request goes to. Give it back to `observe` with what happened.
 
     `params` win over the caller's, and `system`, where there is one, takes the place of the leading system messages:
@@ -252,7 +251,7 @@ class RoutingCore:
             if routing.spending.left:
                 mirror = self._decision(snapshot, "candidate", candidate, unit, bucket, input_type)
                 again = decision if is_repeated(snapshot, unit) else None
-                return replace(decision, mirror=mirror, again=again)
+                return decision._replace(mirror=mirror, again=again)
             self._recorder.count(route, snapshot.generation, "candidate", OVER_BUDGET, unit)
         return decision
 
@@ -367,8 +366,7 @@ class RoutingCore:
         if decision.arm == "control" or routing is None or not routing.snapshot.fallback:
             return None
         control = routing.snapshot.control
-        return replace(
-            decision,
+        return decision._replace(
             arm="control",
             model=control.model,
             params=control.params,

@@ -21,6 +21,8 @@ KEEP_MINUTES = timedelta(hours=48)
 KEEP_HOURS = timedelta(days=90)
 KEEP_REPLICAS = timedelta(days=1)
 
+_LONGEST_WORD = 64
+
 FOLD_LOCK = 0x6C6D01
 """Name of the advisory lock that serialises folds on PostgreSQL."""
 
@@ -176,7 +178,15 @@ def _read_payload(text: str) -> tuple[list[tuple[CellKey, Cell]], list[tuple[Cov
     for route, generation, arm, input_type, metric, buckets, histogram in payload["cells"]:
         if arm not in ARMS:
             raise ValueError(f"unknown arm {arm!r}")
-        key = CellKey(str(route), int(generation), arm, str(input_type)[:64], str(metric)[:64])
+        key = CellKey(_word(route), int(generation), arm, _word(input_type), _word(metric))
         cells.append((key, Cell.from_json(buckets, histogram)))
-    covered = [((str(r), int(g), str(a)), max(0.0, float(s))) for r, g, a, s in payload["covered"]]
+    covered = [((_word(r), int(g), _word(a)), max(0.0, float(s))) for r, g, a, s in payload["covered"]]
     return cells, covered
+
+
+def _word(value: object) -> str:
+    """Return a name as any database keeps it; ValueError for one that holds NUL or half a surrogate pair."""
+    word = str(value)[:_LONGEST_WORD]
+    if b"\0" in word.encode():
+        raise ValueError("a name holds NUL")
+    return word
