@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
 from llmmigrate import AsyncRouter, Chunk, Completion, ModelClient, ModelError, ToolCall, Usage
 from llmmigrate.metrics.figures import figures
+from llmmigrate.models.openai_compatible import OpenAICompatibleClient
 from llmmigrate.routing.mirror import MIRRORED_AT_ONCE
 from llmmigrate.routing.validity import schema_valid, tools_valid
-from tests.conftest import ROUTE
+from tests.conftest import ROUTE, straight_to_canary
+from tests.providers import Fault, serving
 
 WEATHER = {
     "type": "function",
@@ -68,11 +72,8 @@ def routed(world):
     """Return a function that runs a scenario with a router at a phase; candidates and control can be given."""
 
     def run(scenario, *, phase="shadow", new=None, old=None, edit=None):
-        world.write(edit)
-        world.upgrade()
-        if phase != "shadow":
-            with world.router() as router:
-                world.reach(router, phase)
+        world.write(lambda text: (edit or str)(text if phase == "shadow" else straight_to_canary(text)))
+        assert world.upgrade().last.state.phase == phase
 
         async def main():
             clients = {"fake/old": old or Streaming(), "fake/new": new or Streaming()}
@@ -187,6 +188,134 @@ def test_a_stream_that_its_reader_leaves_is_counted_and_closed(routed):
     assert (cells["control", "abandoned"].n, seen["control"]["errors"]) == (1, {})
 
 
+class Keeping(Streaming):
+    """Answer, and keep what was asked."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.asked = []
+
+    async def complete(self, request):
+        self.asked.append(request)
+        return await super().complete(request)
+
+    async def stream(self, request):
+        self.asked.append(request)
+        async for chunk in super().stream(request):
+            yield chunk
+
+
+class Hanging(ModelClient):
+    """Take a call and never answer."""
+
+    async def complete(self, _request):
+        await asyncio.sleep(3600)
+
+    async def stream(self, _request):
+        await asyncio.sleep(3600)
+        yield
+
+
+class Limited(ModelClient):
+    """Call a real server in the direct client's way."""
+
+    def __init__(self, url):
+        self.url = url
+        self.client = OpenAICompatibleClient()
+
+    def _there(self, request):
+        return replace(request, model="openai/gpt-4o", messages=[{"role": "user", "content": "?"}], api_base=self.url)
+
+    async def complete(self, request):
+        return await self.client.complete(self._there(request))
+
+    async def stream(self, request):
+        async for chunk in self.client.stream(self._there(request)):
+            yield chunk
+
+    async def close(self):
+        await self.client.close()
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("timeout_s", [0.4, None])
+def test_a_candidate_that_hangs_leaves_control_half_of_the_users_time(routed, monkeypatch, pieces, timeout_s):
+    old = Keeping()
+    monkeypatch.setattr("llmmigrate.routing.calls.CANDIDATE_S", 0.2)
+
+    async def scenario(router):
+        [unit] = units_of(router, "candidate")
+        asked = {"route": ROUTE, "messages": [], "unit": unit, "timeout_s": timeout_s}
+        return await whole(router.astream(**asked)) if pieces else (await router.acompletion(**asked)).text
+
+    text, seen, _ = routed(scenario, phase="canary:50", old=old, new=Hanging())
+    assert text == "abc"
+    assert seen["candidate"]["errors"] == {"timeout": 1}
+    left = old.asked[-1].timeout_s
+    assert left is None if timeout_s is None else 0 < left <= 0.2
+
+
+def test_only_the_first_piece_of_a_stream_is_wanted_in_half_of_the_time(routed):
+    class Late(Streaming):
+        async def stream(self, request):
+            yield Chunk(text="a")
+            await asyncio.sleep(0.3)
+            yield Chunk(text="b", completion=Completion(request.model, "ab", Usage(1, 1), 0.3))
+
+    async def scenario(router):
+        [unit] = units_of(router, "candidate")
+        return await whole(router.astream(route=ROUTE, messages=[], unit=unit, timeout_s=0.4))
+
+    text, seen, _ = routed(scenario, phase="canary:50", new=Late())
+    assert (text, seen["candidate"]["errors"]) == ("ab", {})
+
+
+def test_without_control_behind_it_a_candidate_has_all_of_the_users_time(routed):
+    new = Keeping(slow=0.3)
+
+    async def scenario(router):
+        [unit] = units_of(router, "candidate")
+        return (await router.acompletion(route=ROUTE, messages=[], unit=unit, timeout_s=0.5)).model
+
+    def surface(text):
+        return text.replace("on_candidate_error: fallback", "on_candidate_error: surface")
+
+    model, _, _ = routed(scenario, phase="canary:50", new=new, edit=surface)
+    assert model == "fake/new"
+    assert (new.asked[-1].timeout_s, new.asked[-1].longest_wait_s) == (0.5, None)
+
+
+def test_a_mirrored_call_comes_in_pieces_where_the_users_does(routed):
+    async def scenario(router):
+        await whole(router.astream(route=ROUTE, messages=[]))
+        await router.acompletion(route=ROUTE, messages=[])
+
+    _, seen, cells = routed(scenario)
+    assert seen["candidate"]["requests"] == 2
+    assert cells["candidate", "first_token"].n == 1
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("phase", ["shadow", "canary:50"])
+def test_a_rate_limited_candidate_is_not_waited_for(routed, monkeypatch, pieces, phase):
+    """The server names half a minute, of which no user and no mirrored call waits a second."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef0123")
+    new = Limited("")
+
+    async def scenario(router):
+        [unit] = units_of(router, "control" if phase == "shadow" else "candidate")
+        async with serving([Fault(status=429, headers={"retry-after": "30"})] * 3) as server:
+            new.url = f"{server.url}/v1"
+            asked = {"route": ROUTE, "messages": [], "unit": unit}
+            text = await whole(router.astream(**asked)) if pieces else (await router.acompletion(**asked)).text
+            await router.mirror.wait()
+            return text, len(server.requests)
+
+    (text, requests), seen, _ = routed(scenario, phase=phase, new=new)
+    assert (text, requests) == ("abc", 1)
+    assert seen["candidate"]["errors"] == {"rate_limit": 1}
+
+
 def test_a_cancelled_call_is_counted(routed):
     async def scenario(router):
         task = asyncio.create_task(router.acompletion(route=ROUTE, messages=[]))
@@ -267,3 +396,31 @@ def test_a_structured_answer_is_held_against_its_schema(text, expected):
     assert schema_valid(text, asked, ()) is expected
     assert schema_valid(json.dumps([1]), {"type": "json_object"}, ()) is False
     assert schema_valid(text, None, ()) is None
+
+
+def _schema(schema):
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tools": [{"type": "function", "function": {"name": "weather", "parameters": MappingProxyType({})}}]},
+        {"tools": [{"type": "function", "function": {}}]},
+        {"tools": [{"type": "function", "function": {"name": "weather", "parameters": {1: 2, "type": "object"}}}]},
+        _schema({"name": "x", "schema": {"type": "string", "pattern": r"\p{L}+"}}),
+        _schema({"name": "x", "schema": {"$ref": "http://[broken"}}),
+        _schema(None),
+    ],
+)
+def test_what_cannot_be_judged_costs_no_user_an_answer(routed, asked):
+    class Json(Streaming):
+        async def complete(self, request):
+            return replace(await super().complete(request), text='"a"')
+
+    async def scenario(router):
+        return (await router.acompletion(route=ROUTE, messages=[], **asked)).model
+
+    model, seen, _ = routed(scenario, old=Json(), new=Json())
+    assert model == "fake/old"
+    assert (seen["control"]["requests"], seen["candidate"]["requests"]) == (1, 1)

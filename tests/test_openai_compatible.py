@@ -281,3 +281,22 @@ def test_one_client_serves_many_calls_at_once_and_several_loops():
         count, took = asyncio.run(run())
         assert count == 20
         assert took < 3
+
+
+def test_calls_that_hang_take_no_connection_of_another_model(monkeypatch):
+    monkeypatch.setattr("llmmigrate.models.openai_compatible.CONNECTIONS", 2)
+
+    async def run():
+        async with serving([Fault("hang")] * 2) as server:
+            client, there = OpenAICompatibleClient(), replace(ASK, api_base=f"{server.url}/v1")
+            hung = [asyncio.create_task(client.complete(there)) for _ in range(2)]
+            while len(server.requests) < 2:
+                await asyncio.sleep(0.01)
+            answer = await client.complete(replace(there, model="openai/gpt-4.1", timeout_s=5.0))
+            for task in hung:
+                task.cancel()
+            await asyncio.gather(*hung, return_exceptions=True)
+            await client.close()
+            return answer
+
+    assert asyncio.run(run()).model == "openai/gpt-4.1"

@@ -153,3 +153,19 @@ def test_events_are_the_same_however_the_network_cuts_them(events, data):
         seen += reader.feed(wire[start:end])
     assert seen == events
     assert reader.pending == 0
+
+
+@pytest.mark.parametrize(("named_s", "tries"), [(None, 3), (0.001, 3), (5.0, 1)])
+def test_a_longer_wait_than_the_caller_allows_ends_the_call(named_s, tries):
+    made = []
+
+    async def call(left_s):
+        made.append(left_s)
+        raise ModelError("rate_limit", "slow down", retryable=True, retry_after_s=named_s)
+
+    async def at_once(_):
+        return None
+
+    with pytest.raises(ModelError):
+        asyncio.run(with_retries(call, Budget(), longest_wait_s=2.0, sleep=at_once))
+    assert len(made) == tries

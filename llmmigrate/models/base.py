@@ -56,7 +56,8 @@ class ChatRequest:
     """One call: OpenAI-shaped messages for a LiteLLM model string, with the parameters that move with it.
 
     `system` takes the place of the leading system messages. `api_base` is the address of the server where it is not the
-    provider's own. `timeout_s` bounds the whole call, retries included; None leaves it to the client.
+    provider's own. `timeout_s` bounds the whole call, retries included; None leaves it to the client. A provider that
+    names a wait longer than `longest_wait_s` is not waited for: the call fails at once.
     """
 
     model: str
@@ -68,6 +69,7 @@ class ChatRequest:
     system: str | None = None
     api_base: str | None = None
     timeout_s: float | None = None
+    longest_wait_s: float | None = None
 
     def sent_messages(self) -> list[Mapping[str, Any]]:
         """Return the messages with `system` in its place."""

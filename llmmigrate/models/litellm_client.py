@@ -44,7 +44,9 @@ class LiteLLMClient(ModelClient):
     async def complete(self, request: ChatRequest) -> Completion:
         call = _Call(await self._loaded(), request)
         started = time.monotonic()
-        answer, attempts = await with_retries(call.make, self._budget, timeout_s=request.timeout_s)
+        answer, attempts = await with_retries(
+            call.make, self._budget, timeout_s=request.timeout_s, longest_wait_s=request.longest_wait_s
+        )
         latency_s = time.monotonic() - started
         try:
             data = answer.model_dump()
@@ -59,7 +61,9 @@ class LiteLLMClient(ModelClient):
         call = _Call(await self._loaded(), request, stream=True)
         started = time.monotonic()
         total_s = self._budget.total_s if request.timeout_s is None else min(self._budget.total_s, request.timeout_s)
-        answer, attempts = await with_retries(call.make, self._budget, timeout_s=request.timeout_s)
+        answer, attempts = await with_retries(
+            call.make, self._budget, timeout_s=request.timeout_s, longest_wait_s=request.longest_wait_s
+        )
         assembly = Assembly(request.model, started)
         pieces = aiter(answer)
         try:

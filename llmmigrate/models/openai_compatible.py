@@ -1,7 +1,8 @@
 """The direct client for servers that speak OpenAI's chat completions: aiohttp and orjson, 0.1 ms a call.
 
-Connections are pooled per event loop, with TCP_NODELAY as aiohttp sets it on every one; redirects are not followed, so
-that a key goes nowhere but to the address that was configured.
+Connections are pooled per event loop and model, so that calls to a model that hangs take none of another's, with
+TCP_NODELAY as aiohttp sets it on every one; redirects are not followed, so that a key goes nowhere but to the address
+that was configured.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
 class OpenAICompatibleClient(ModelClient):
-    """Call an OpenAI-compatible server; which one, `providers` says. One pool of connections for each event loop."""
+    """Call an OpenAI-compatible server; which one, `providers` says. Each event loop and model has its own pool."""
 
     def __init__(
         self, *, budget: Budget | None = None, connect_s: float = CONNECT_S, max_answer_bytes: int = MAX_ANSWER_BYTES
@@ -38,7 +39,8 @@ class OpenAICompatibleClient(ModelClient):
         self._budget = budget or Budget()
         self._connect_s = connect_s
         self._max_bytes = max_answer_bytes
-        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, aiohttp.ClientSession]]
+        self._sessions = WeakKeyDictionary()
 
     async def complete(self, request: ChatRequest) -> Completion:
         started = time.monotonic()
@@ -53,7 +55,9 @@ class OpenAICompatibleClient(ModelClient):
             finally:
                 answer.close() if not answer.content.is_eof() else answer.release()
 
-        data, attempts = await with_retries(attempt, self._budget, timeout_s=request.timeout_s)
+        data, attempts = await with_retries(
+            attempt, self._budget, timeout_s=request.timeout_s, longest_wait_s=request.longest_wait_s
+        )
         latency_s = time.monotonic() - started
         try:
             return whole(data, request.model, latency_s=latency_s, attempts=attempts, dropped=call.dropped)
@@ -67,7 +71,10 @@ class OpenAICompatibleClient(ModelClient):
         started = time.monotonic()
         call = prepare(request, stream=True)
         answer, attempts = await with_retries(
-            lambda left_s: self._open(call, request.model, left_s), self._budget, timeout_s=request.timeout_s
+            lambda left_s: self._open(call, request.model, left_s),
+            self._budget,
+            timeout_s=request.timeout_s,
+            longest_wait_s=request.longest_wait_s,
         )
         assembly = Assembly(request.model, started)
         try:
@@ -84,15 +91,14 @@ class OpenAICompatibleClient(ModelClient):
         yield last
 
     async def close(self) -> None:
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None:
+        for session in self._sessions.pop(asyncio.get_running_loop(), {}).values():
             await session.close()
 
-    def _session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
+    def _session(self, model: str) -> aiohttp.ClientSession:
+        sessions = self._sessions.setdefault(asyncio.get_running_loop(), {})
+        session = sessions.get(model)
         if session is None or session.closed:
-            session = self._sessions[loop] = aiohttp.ClientSession(
+            session = sessions[model] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
             )
         return session
@@ -101,7 +107,7 @@ class OpenAICompatibleClient(ModelClient):
         """Send the call; return the answer once its head is there and says 200. The time covers the body too."""
         timeout = aiohttp.ClientTimeout(total=max(left_s, 0.001), sock_connect=self._connect_s)
         try:
-            answer = await self._session().post(
+            answer = await self._session(model).post(
                 call.url,
                 data=orjson.dumps(call.body, default=dict),
                 headers=call.headers,

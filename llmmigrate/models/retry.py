@@ -45,6 +45,7 @@ async def with_retries(
     budget: Budget,
     *,
     timeout_s: float | None = None,
+    longest_wait_s: float | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
     draw: Callable[[], float] = random.random,
@@ -52,7 +53,8 @@ async def with_retries(
     """Return the first result and the number of tries; `call` is given the seconds that are left.
 
     Raises the last ModelError, with its `attempts` and the `latency_s` of them all, where it is not retryable, or the
-    tries or the time are used up. `timeout_s` is the caller's and can only shorten the budget.
+    tries or the time are used up. `timeout_s` is the caller's and can only shorten the budget; an answer that names a
+    wait longer than `longest_wait_s` ends the call.
     """
     started = clock()
     deadline = started + (budget.total_s if timeout_s is None else min(budget.total_s, timeout_s))
@@ -63,7 +65,8 @@ async def with_retries(
             return await call(max(0.0, deadline - clock())), attempt
         except ModelError as error:
             wait = budget.wait_s(attempt, error.retry_after_s, draw())
-            if not error.retryable or attempt >= budget.attempts or clock() + wait >= deadline:
+            too_long = longest_wait_s is not None and (error.retry_after_s or 0.0) > longest_wait_s
+            if not error.retryable or too_long or attempt >= budget.attempts or clock() + wait >= deadline:
                 error.attempts, error.latency_s = attempt, clock() - started
                 raise
         await sleep(wait)

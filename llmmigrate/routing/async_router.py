@@ -109,7 +109,7 @@ class AsyncRouter(RoutingCore):
         A candidate that fails before its first piece is replaced by control; one that breaks later ends the stream with
         ModelError, as a direct call would. Whoever stops early closes the iterator (`contextlib.aclosing`).
         """
-        asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
+        asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s, in_pieces=True)
         begun = self._caller.begin(
             route,
             asked,

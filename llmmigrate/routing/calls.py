@@ -21,6 +21,12 @@ from llmmigrate.routing.validity import schema_valid, tools_valid
 
 _log = logging.getLogger(__name__)
 
+CANDIDATE_S = 60.0
+"""How long a candidate with control behind it may take where the caller names no time; else it is half of that."""
+
+_LONGEST_WAIT_S = 2.0
+"""The longest wait that such a candidate may ask for before another try, such as by `retry-after`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -32,7 +38,19 @@ class Asked:
     response_format: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
+    in_pieces: bool = False
     sample: str | None = None
+    limit_s: float | None = None
+    longest_wait_s: float | None = None
+
+    def of_candidate(self) -> Asked:
+        """Return what is asked of a candidate with control behind it: an answer or a first piece in half the time."""
+        limit_s = CANDIDATE_S if self.timeout_s is None else self.timeout_s / 2
+        return replace(self, limit_s=limit_s, longest_wait_s=_LONGEST_WAIT_S)
+
+    def after(self, spent_s: float) -> Asked:
+        """Return what is still asked of control after a candidate has failed: the same, in the time that is left."""
+        return self if self.timeout_s is None else replace(self, timeout_s=max(0.0, self.timeout_s - spent_s))
 
     def of(self, decision: Decision) -> ChatRequest:
         """Return the request for a decision's model; the document's parameters win over the caller's."""
@@ -46,6 +64,7 @@ class Asked:
             system=decision.system,
             api_base=decision.api_base,
             timeout_s=self.timeout_s,
+            longest_wait_s=self.longest_wait_s,
         )
 
 
@@ -107,23 +126,26 @@ class Caller:
             begun.tell(answer)
 
     async def _complete(self, decision: Decision, asked: Asked) -> Completion:
-        try:
+        safe = self._core.safe(decision)
+        if safe is None:
             return await self._recorded(decision, asked, self._clients)
+        began = time.monotonic()
+        try:
+            return await self._recorded(decision, asked.of_candidate(), self._clients)
         except ModelError:
-            safe = self._core.safe(decision)
-            if safe is None:
-                raise
-        return await self._guarded(safe, asked, self._clients)
+            left = asked.after(_since(began))
+        return await self._guarded(safe, left, self._clients)
 
     async def _call_beside(self, beside: Beside) -> None:
         """Call the candidate beside a user's request, and control again where that is asked; compare with the user's.
 
         Whatever comes of it is recorded, and nothing raised. The calls have connections and a budget of retries of
-        their own, so that a hanging candidate takes nothing from users.
+        their own, so that a hanging candidate takes nothing from users; the candidate is asked as it would be for one.
         """
         asked, answers = beside.asked, []
+        call = self._recorded_in_pieces if asked.in_pieces else self._recorded
         try:
-            answers.append((beside.mirror, await self._recorded(beside.mirror, asked, self._clients_beside)))
+            answers.append((beside.mirror, await call(beside.mirror, asked.of_candidate(), self._clients_beside)))
         except ModelError as error:
             _log.debug("a mirrored call failed and is counted: %s", error)
         if beside.again is not None:
@@ -153,10 +175,28 @@ class Caller:
         self.record(decision, asked, completion)
         return completion
 
+    async def _recorded_in_pieces(self, decision: Decision, asked: Asked, clients: Clients) -> Completion:
+        """The same, by a stream that nobody reads."""
+        completion: Completion | None = None
+        async with closing(self._watched(decision, asked, clients)) as pieces:
+            async for chunk in pieces:
+                completion = chunk.completion or completion
+        assert completion is not None, "a stream without its whole answer is an error"
+        return completion
+
     def record(self, decision: Decision, asked: Asked, completion: Completion) -> None:
-        """Record a whole answer, with its texts where the request was sampled."""
+        """Record a whole answer, with its texts where the request was sampled.
+
+        What cannot be judged of it, such as by a schema that is none, counts for nothing.
+        """
         if asked.sample is not None:
             self._core.keep(asked.sample, decision, asked, completion)
+        tools = schema = None
+        try:
+            tools = tools_valid(completion.tool_calls, asked.tools)
+            schema = schema_valid(completion.text, asked.response_format, completion.tool_calls)
+        except Exception:  # noqa: BLE001 (the user has an answer; it is logged)
+            _log.exception("an answer could not be judged by the tools and the structure that were asked")
         self._core.observe(
             decision,
             usage=completion.usage,
@@ -165,13 +205,14 @@ class Caller:
             cost=completion.cost_usd,
             finish_reason=completion.finish_reason,
             refused=completion.refusal is not None or completion.finish_reason == "content_filter",
-            tools_valid=tools_valid(completion.tool_calls, asked.tools),
-            schema_valid=schema_valid(completion.text, asked.response_format, completion.tool_calls),
+            tools_valid=tools,
+            schema_valid=schema,
         )
 
     async def _guarded(self, decision: Decision, asked: Asked, clients: Clients) -> Completion:
         try:
-            return await clients.client_for(decision.model).complete(asked.of(decision))
+            async with asyncio.timeout(asked.limit_s):
+                return await clients.client_for(decision.model).complete(asked.of(decision))
         except ModelError:
             raise
         except Exception as error:
@@ -195,9 +236,10 @@ class Caller:
 
     async def _stream(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
         safe = self._core.safe(decision)
-        started = False
+        began, started = time.monotonic(), False
         try:
-            async with closing(self._watched(decision, asked)) as pieces:
+            watched = self._watched(decision, asked.of_candidate() if safe is not None else asked, self._clients)
+            async with closing(watched) as pieces:
                 async for chunk in pieces:
                     started = True
                     yield chunk
@@ -205,18 +247,18 @@ class Caller:
         except ModelError:
             if started or safe is None:
                 raise
-        async with closing(self._pieces(safe, asked)) as pieces:
+        async with closing(self._pieces(safe, asked.after(_since(began)), self._clients)) as pieces:
             async for chunk in pieces:
                 yield chunk
 
-    async def _watched(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+    async def _watched(self, decision: Decision, asked: Asked, clients: Clients) -> AsyncIterator[Chunk]:
         """Give a model's pieces and record what comes of them, once, however the stream ends."""
         began = time.monotonic()
         first: float | None = None
         completion: Completion | None = None
         error: ModelError | None = None
         try:
-            async with closing(self._pieces(decision, asked)) as pieces:
+            async with closing(self._pieces(decision, asked, clients)) as pieces:
                 async for chunk in pieces:
                     if first is None and (chunk.text or chunk.tool_calls):
                         first = _since(began)
@@ -237,11 +279,15 @@ class Caller:
             else:
                 self._core.observe(decision, abandoned=True, first_token_s=first)
 
-    async def _pieces(self, decision: Decision, asked: Asked) -> AsyncIterator[Chunk]:
+    async def _pieces(self, decision: Decision, asked: Asked, clients: Clients) -> AsyncIterator[Chunk]:
         try:
-            async with closing(self._clients.client_for(decision.model).stream(asked.of(decision))) as pieces:
-                async for chunk in pieces:
+            async with closing(clients.client_for(decision.model).stream(asked.of(decision))) as pieces:
+                source = aiter(pieces)
+                async with asyncio.timeout(asked.limit_s):
+                    chunk = await anext(source, None)
+                while chunk is not None:
                     yield chunk
+                    chunk = await anext(source, None)
         except ModelError:
             raise
         except Exception as error:
@@ -272,4 +318,6 @@ def _since(began: float) -> float:
 
 
 def _broken(model: str, error: Exception) -> ModelError:
+    if isinstance(error, TimeoutError):
+        return ModelError("timeout", f"{model} did not answer in time")
     return ModelError("unknown", f"the client of {model} failed: {type(error).__name__}")
