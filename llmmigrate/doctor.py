@@ -141,6 +141,7 @@ def _telemetry(store: Store) -> Iterator[Sign]:
         beat = store.telemetry.last_heartbeat()
         living = [replica for replica in store.telemetry.replicas() if replica.lease_until > now]
         lost = store.telemetry.lost_flushes()
+        silent = store.telemetry.silent_replicas(now)
     except StoreError as error:
         yield Sign("telemetry", "broken", error.message, "rollback still works; llmmigrate db upgrade mends the tables")
         return
@@ -154,3 +155,6 @@ def _telemetry(store: Store) -> Iterator[Sign]:
     yield Sign("routers", "ok" if living else "look", f"{len(living)} alive")
     if lost:
         yield Sign("counts", "look", f"{lost} flushes of routers never arrived", "gates hold where that matters")
+    if silent:
+        found = f"{silent} routers were killed or are cut off: what they counted since their last flush is missing"
+        yield Sign("counts", "look", found, "close routers when a process ends")

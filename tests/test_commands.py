@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,6 +17,7 @@ from llmmigrate import settings
 from llmmigrate.cli import main as entry
 from llmmigrate.runner import Controller, ask, upgrade
 from llmmigrate.store import Store
+from llmmigrate.store.telemetry import Replica
 from tests.conftest import ROUTE
 
 
@@ -148,6 +150,25 @@ def test_status_for_prometheus_github_and_junit(project):
     assert (code, out.count("\n"), out.startswith("::error title=")) == (5, 1, True)
     suite = ET.fromstring(project("status", "--format", "junit")[1])
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+
+
+def test_status_and_doctor_say_what_is_missing_from_the_figures(project):
+    project("upgrade")
+    store = Store.open(f"sqlite:///{project.folder / 'llmmigrate.db'}")
+    assert "missing" not in project("status")[1]
+    payload = '{"v": 1, "cells": [], "covered": []}'
+    store.telemetry.put_flush("one", 3, payload, at=store.now())
+    with store.telemetry.writing() as connection:
+        store.telemetry.fold(connection)
+    long_ago = store.real_now() - timedelta(minutes=1)
+    store.telemetry.report_replica(Replica("one", "host", 1, long_ago, 30.0, {ROUTE: 1}))
+    store.close()
+    out = " ".join(project("status")[1].split())
+    assert "2 flushes of routers never arrived" in out
+    assert "1 routers were killed or are cut off" in out
+    body = json.loads(project("status", "--format", "json")[1])
+    assert (body["lost_flushes"], body["silent_replicas"]) == (2, 1)
+    assert " ".join(project("doctor")[1].split()).count("missing") == 1
 
 
 def test_an_acknowledged_rollback_is_healthy_until_the_next_attempt(project):

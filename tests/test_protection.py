@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from io import FileIO
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from llmmigrate.routing.breaker import FAILURES, REST_S, Breaker
 from llmmigrate.routing.cohort import Cohort
 from llmmigrate.routing.spool import Spool, Spooled, default_folder
 from llmmigrate.store import Store
-from tests.conftest import ROUTE, START
+from tests.conftest import ROUTE, START, both_backends
 
 RULES = st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("xyz"), min_size=1).map(tuple), max_size=2)
 
@@ -261,6 +262,42 @@ def test_a_process_that_is_killed_while_the_store_is_away_loses_nothing_that_it_
     heir.close()
     assert list(folder.glob("*.jsonl")) == []
     assert {v.n_control for v in world.upgrade().last.verdicts if v.metric == "error_rate"} == {25}
+
+
+_FORGETFUL = """
+import sys
+from llmmigrate import {router}, Usage
+from llmmigrate.store import Store
+
+store = Store.open(sys.argv[1])
+router = {router}(store=store)
+for _ in range(25):
+    decision = router.assign("support")
+    router.observe(decision, usage=Usage(5, 5))
+    router.observe(decision.mirror, usage=Usage(5, 5))
+"""
+
+
+@both_backends
+@pytest.mark.parametrize("router", ["Router", "AsyncRouter"])
+def test_a_process_that_ends_in_order_loses_nothing_although_nobody_closed_its_router(world, router):
+    world.write()
+    world.upgrade()
+    command = [sys.executable, "-c", _FORGETFUL.format(router=router), world.config.database_url]
+    subprocess.run(command, check=True, timeout=60)
+    assert {v.n_control for v in world.upgrade().last.verdicts if v.metric == "error_rate"} == {25}
+    assert world.store.telemetry.replicas() == []
+
+
+@both_backends
+def test_a_process_that_is_killed_is_shown_as_soon_as_its_lease_has_run_out(world):
+    world.write()
+    world.upgrade()
+    command = [sys.executable, "-c", _FORGETFUL.format(router="Router") + "import os; os.kill(os.getpid(), 9)"]
+    subprocess.run([*command, world.config.database_url], check=False, timeout=60)
+    now = world.store.real_now()
+    assert world.store.telemetry.silent_replicas(now) == 0
+    assert world.store.telemetry.silent_replicas(now + timedelta(seconds=31)) == 1
 
 
 def test_the_usual_spool_is_private_and_one_for_each_store():

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from llmmigrate.cli.context import Format, Project, exits, project
 from llmmigrate.cli.render import metric_table
-from llmmigrate.cli.views import BEGIN, status_views
+from llmmigrate.cli.views import BEGIN, loss_notes, status_views
 from llmmigrate.clock import from_text
 from llmmigrate.exceptions import DocumentInvalid, ExitCode, RefusedError, StoreError, StoreMissing, TargetNotFound
 from llmmigrate.head_files import head_file_faults
@@ -77,12 +77,13 @@ def status(
         run.err.print("error: there is no history store, so nothing can be healthy")
         run.err.print("hint: is --db right? llmmigrate upgrade makes one")
         code = 1
+    losses = _losses(store)
     written = _written(routes, format)
     run.emit(
         {
             "healthy": store is not None and not unreadable and all(one.healthy for one in routes),
             "store": store is not None,
-            "lost_flushes": _lost(store),
+            **losses,
             "routes": [one.to_json() for one in routes],
             "unreadable": [one.as_dict() for one in unreadable],
         }
@@ -92,6 +93,8 @@ def status(
     elif format in (None, StatusFormat.table):
         for view in status_views(routes, store.now() if store is not None else datetime.now(UTC), width=run.out.width):
             run.say(view) if isinstance(view, str) else run.show(view)
+        for line in loss_notes(**losses):
+            run.say(line)
         for fault in unreadable:
             run.complain(fault)
         if unreadable and any(one.state.active for one in routes):
@@ -119,12 +122,14 @@ def _store(run: Project) -> Store | None:
         return None
 
 
-def _lost(store: Store | None) -> int | None:
-    """Return the flushes known to be lost, None where telemetry is away."""
+def _losses(store: Store | None) -> dict[str, int | None]:
+    """Return the flushes known to be lost and the replicas that fell silent, None where telemetry is away."""
     try:
-        return store.telemetry.lost_flushes() if store is not None else 0
+        flushes = store.telemetry.lost_flushes() if store is not None else 0
+        replicas = store.telemetry.silent_replicas(store.real_now()) if store is not None else 0
     except StoreError:
-        return None
+        return {"lost_flushes": None, "silent_replicas": None}
+    return {"lost_flushes": flushes, "silent_replicas": replicas}
 
 
 def current(

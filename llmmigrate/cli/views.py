@@ -48,6 +48,17 @@ def status_views(routes: Sequence[RouteOverview], now: datetime, *, width: int) 
         yield from _detail(route, now, wide=wide)
 
 
+def loss_notes(*, lost_flushes: int | None, silent_replicas: int | None) -> Iterator[str]:
+    """Yield what is missing from the figures; nothing where nothing is known to be."""
+    if lost_flushes:
+        yield f"{lost_flushes} flushes of routers never arrived: what they counted is missing from these figures."
+    if silent_replicas:
+        yield (
+            f"{silent_replicas} routers were killed or are cut off from the store: what they counted since their last"
+            " flush is missing from these figures."
+        )
+
+
 def _waiting(route: RouteOverview) -> str:
     if route.unfit is not None:
         return route.unfit

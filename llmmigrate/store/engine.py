@@ -17,6 +17,15 @@ from llmmigrate.exceptions import StoreBusy, StoreError, StoreUnavailable
 BUSY_S = 30.0
 """How long a writer waits for a lock that another holds before it gives up."""
 
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A PostgreSQL server that falls silent is noticed in seconds, where libpq would wait for hours (libpq, 34.1.2)."""
+
 _BUSY = ("database is locked", "lock timeout", "lock_timeout")
 """Words of SQLite and PostgreSQL for a lock that was waited for in vain."""
 
@@ -74,8 +83,9 @@ def connect(url: URL, *, durable: bool, create: bool, busy_s: float = BUSY_S) ->
     """
     try:
         if sqlite_file(url) is None:
+            patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
             options = {"options": f"-c lock_timeout={round(busy_s * 1000)}"}
-            return create_engine(url, pool_pre_ping=True, connect_args=options)
+            return create_engine(url, pool_pre_ping=True, connect_args=patience | options)
         address = f"file:{quote(str(sqlite_file(url)))}?mode={'rwc' if create else 'rw'}"
         engine = create_engine(
             "sqlite://",

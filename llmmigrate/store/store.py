@@ -19,6 +19,7 @@ from llmmigrate.exceptions import LostRace, SchemaMismatch, StoreError, StoreMis
 from llmmigrate.lifecycle.state import RouteState
 from llmmigrate.store import schema, tables
 from llmmigrate.store.chain import first_fault, row_hash
+from llmmigrate.store.changes import Changes, announce
 from llmmigrate.store.engine import BUSY_S, connect, parse_url, sqlite_file, store_error, telemetry_url
 from llmmigrate.store.telemetry import Telemetry
 
@@ -186,6 +187,10 @@ class Store:
         self._control.dispose(close=False)
         self.telemetry.engine.dispose(close=False)
 
+    def changes(self) -> Changes | None:
+        """Return what hears of routing changes at once; None on SQLite, where there is only the clock."""
+        return Changes(self._control) if self._control.dialect.name == "postgresql" else None
+
     def now(self) -> datetime:
         """Return the store's time: the database's clock, or the virtual one."""
         return self._clock.now() if self._clock is not None else self.real_now()
@@ -302,6 +307,8 @@ class Store:
                 if not self._compare_and_set(connection, before, after):
                     raise LostRace(before.route, before.version)
                 connection.execute(insert(tables.history).values(row))
+                if after.generation != before.generation:
+                    announce(connection, before.route)
                 if change.approval is not None:
                     connection.execute(insert(tables.approval).values(_approval_row(row, change.approval)))
         except IntegrityError as error:

@@ -217,6 +217,13 @@ class Telemetry:
             rows = connection.execute(select(tables.sequence.c.missing)).scalars().all()
         return sum(len(json.loads(missing)) for missing in rows)
 
+    def silent_replicas(self, now: datetime) -> int:
+        """Count replicas of the last day that never signed off and whose lease has run out: killed, or cut off.
+
+        What they counted since their last flush is missing from all figures, and no gap in their sequence shows it.
+        """
+        return sum(replica.lease_until <= now for replica in self.replicas())
+
     def fold(self, connection: Connection) -> int:
         """Add all waiting flushes to cells, coverage and counters; see `folding.fold`."""
         return folding.fold(connection)
