@@ -176,7 +176,7 @@ class Caller:
         return completion
 
     async def _recorded_in_pieces(self, decision: Decision, asked: Asked, clients: Clients) -> Completion:
-        """The same, by a stream that nobody reads."""
+        """Do the same by a stream that nobody reads."""
         completion: Completion | None = None
         async with closing(self._watched(decision, asked, clients)) as pieces:
             async for chunk in pieces:
