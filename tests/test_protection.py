@@ -23,7 +23,7 @@ from llmmigrate.routing.breaker import FAILURES, REST_S, Breaker
 from llmmigrate.routing.cohort import Cohort
 from llmmigrate.routing.spool import Spool, Spooled, default_folder
 from llmmigrate.store import Store
-from tests.conftest import ROUTE, START, both_backends
+from tests.conftest import ROUTE, START, both_backends, straight_to_canary
 
 RULES = st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("xyz"), min_size=1).map(tuple), max_size=2)
 
@@ -81,10 +81,9 @@ def test_what_the_caller_did_wrong_opens_no_breaker():
 
 
 def test_a_dead_candidate_is_left_alone_reported_and_rolled_back(world):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         router.poll()
         world.new.error = "connection"
         calls = world.new.calls

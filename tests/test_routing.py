@@ -19,7 +19,7 @@ from llmmigrate.routing.assignment import BUCKETS, Ramp, bucket_of
 from llmmigrate.routing.loop import LoopThread
 from llmmigrate.routing.mirror import BlockingMirror
 from llmmigrate.runner import downgrade
-from tests.conftest import ROUTE, START, both_backends
+from tests.conftest import ROUTE, START, both_backends, straight_to_canary
 from tests.crash import quiet_fork
 
 
@@ -122,19 +122,19 @@ def test_a_broken_candidate_costs_no_user_an_answer_in_any_phase(world):
 
 
 def test_surface_shows_a_candidate_error_where_the_document_says_so(world):
-    world.write(lambda text: text.replace("on_candidate_error: fallback", "on_candidate_error: surface"))
+    world.write(
+        lambda text: straight_to_canary(text).replace("on_candidate_error: fallback", "on_candidate_error: surface")
+    )
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         world.new.error = "timeout"
         assert set(world.serve(router, 100)) == {"fake/old", "timeout"}
 
 
 def test_a_client_that_breaks_its_promise_counts_as_a_failed_candidate(world):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         world.new.complete = lambda request: 1 / 0
         assert set(world.serve(router, 60)) == {"fake/old"}
 
@@ -174,10 +174,9 @@ def test_own_clients_assign_and_observe(world):
 
 
 def test_a_router_that_hears_nothing_goes_back_to_control_when_its_lease_ends(world, monkeypatch):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         router.poll()
         assert {router.assign(ROUTE, unit=f"u{n}").arm for n in range(50)} == {"control", "candidate"}
         late = time.monotonic() + 31
@@ -186,10 +185,9 @@ def test_a_router_that_hears_nothing_goes_back_to_control_when_its_lease_ends(wo
 
 
 def test_an_unreachable_store_neither_renews_the_lease_nor_fails_a_request(world, monkeypatch):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         router.poll()
         lease = router._lease_until
 
@@ -224,10 +222,9 @@ def test_a_router_never_follows_an_older_generation(world, monkeypatch):
 
 
 def test_a_rollback_is_done_only_when_routers_have_confirmed_it(world):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         router.poll()
         silent = downgrade(world.store, ROUTE, actor="t", reason="x", confirm_s=0)
         assert (silent.state.status, silent.confirmed, silent.silent) == ("rolling_back", 0, 1)
@@ -241,10 +238,8 @@ def test_a_rollback_is_done_only_when_routers_have_confirmed_it(world):
 
 def test_a_new_router_cannot_slip_through_a_rollback(world):
     """A replica that reads before a rollback and reports after it is either seen, or sees the rollback itself."""
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
-    with world.router() as first:
-        world.reach(first, "canary:50")
     real = world.store.generations
     stolen = []
 
@@ -275,10 +270,9 @@ def test_a_full_mirror_drops_and_the_loss_holds_the_gate(world):
 
 def test_a_forked_child_is_a_replica_of_its_own(world, tmp_path):
     """A child inherits no lease, reports for itself, and its parent's confirmations are not its own."""
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:50")
         router.poll()
         parent = router.run_id
         out = tmp_path / "child"
@@ -348,12 +342,11 @@ def test_whatever_a_caller_calls_its_input_types_costs_no_request_and_spoils_no_
 
 
 def test_what_is_decided_and_never_observed_holds_the_canary(world):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
     with world.router() as router:
-        world.reach(router, "canary:5")
         router.poll()
-        for number in range(4000):
+        for number in range(400):
             decision = router.assign(ROUTE, unit=f"x{number}")
             if decision.arm == "control" or number % 3:
                 router.observe(decision, usage=Usage(50, 50))
@@ -363,10 +356,8 @@ def test_what_is_decided_and_never_observed_holds_the_canary(world):
 
 
 def test_a_router_starts_on_control_while_telemetry_is_away(world, monkeypatch):
-    world.write()
+    world.write(straight_to_canary)
     world.upgrade()
-    with world.router() as router:
-        world.reach(router, "canary:50")
 
     def away(*_args, **_kwargs):
         raise StoreError("away")
