@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full lint types imports check lock wheel clean
+.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-gates-full: $(VENV)/run.stamp ## the same, all 400 runs: two hours
 
 bench-crash: $(VENV)/dev.stamp ## SIGKILL at every statement, 1,000 times and more
 	@$(BIN)/python -m benchmarks.crash
+
+bench-faults: $(VENV)/dev.stamp ## every part broken under thousands of requests: what users saw, what was counted
+	@$(BIN)/python -m benchmarks.faults
 
 lock: $(VENV)/run.stamp   ## renew the pinned locks (they name no registry)
 	@$(BIN)/python -m pip install --quiet uv

@@ -71,10 +71,14 @@ def refused(protocol: str, name: str, body: dict[str, Any]) -> str | None:
 
 
 class Providers:
-    """Both servers in one; `faults` are taken in turn, then it answers well. `requests` are the bodies that came."""
+    """Both servers in one; `faults` are taken in turn, then each request meets the one in `always`, if any.
+
+    `requests` are the bodies that came.
+    """
 
     def __init__(self, faults: list[Fault] | None = None) -> None:
         self.faults = faults or []
+        self.always: Fault | None = None
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.abandoned = asyncio.Event()
@@ -84,7 +88,7 @@ class Providers:
     async def openai(self, request: web.Request) -> web.StreamResponse:
         body = await self._take(request)
         wrong = _openai_refuses(body) if "mistral" not in body["model"] else _mistral_refuses(body)
-        fault = self.faults.pop(0) if self.faults else None
+        fault = self.faults.pop(0) if self.faults else self.always
         if wrong is not None:
             return web.json_response(wrong, status=400)
         early = await self._fail(request, fault)
@@ -126,7 +130,7 @@ class Providers:
     async def anthropic(self, request: web.Request) -> web.StreamResponse:
         body = await self._take(request)
         wrong = refused("anthropic", "CreateMessageParams", body) or _anthropic_refuses(body)
-        fault = self.faults.pop(0) if self.faults else None
+        fault = self.faults.pop(0) if self.faults else self.always
         if wrong is not None:
             return web.json_response(anthropic_error("invalid_request_error", wrong), status=400)
         early = await self._fail(request, fault)

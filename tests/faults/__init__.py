@@ -1,0 +1,1 @@
+"""Faults of every part of the data plane, met by real processes: models, applications, a controller, a database."""
