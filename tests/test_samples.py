@@ -139,6 +139,21 @@ def test_no_secret_reaches_store_logs_or_spool(world, caplog, tmp_path):
     assert b"[API key]" in written
 
 
+@both_backends
+@pytest.mark.parametrize("text", ["a\0b", "half a pair \ud800"])
+def test_a_text_that_no_database_keeps_stops_neither_samples_nor_counts(world, text):
+    world.write()
+    world.upgrade()
+    with sampling(world) as router:
+        asked = {"messages": [{"role": "user", "content": text}], "input_type": text, "unit": "u"}
+        router.completion(route=ROUTE, **asked)
+        router.completion(route=ROUTE, messages=[], unit="u")
+        router.mirror.wait()
+        router.flush()
+    assert len(world.store.telemetry.samples(ROUTE)) == 4
+    assert {v.n_control for v in world.upgrade().last.verdicts if v.metric == "error_rate"} == {2}
+
+
 def test_texts_of_one_request_belong_together_and_say_whose_they_are(world):
     world.write()
     world.upgrade()

@@ -99,4 +99,5 @@ class Sampler:
 
     def _clean(self, text: str) -> str:
         text = redact(text[:MAX_TEXT])
-        return self._more(text) if self._more is not None else text
+        text = self._more(text) if self._more is not None else text
+        return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()  # as every database keeps it
