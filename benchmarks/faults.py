@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 
+from tests.database import Database
 from tests.faults import scenarios
-from tests.faults.processes import Controller, Database, Process, status
+from tests.faults.processes import Controller, Process, status
 from tests.faults.scenarios import FAULTS, Outcome, Stage
 
 REQUESTS = 200

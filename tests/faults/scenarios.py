@@ -18,8 +18,9 @@ from llmmigrate.metrics.cells import ASSIGNED, DROPPED
 from llmmigrate.runner import upgrade
 from llmmigrate.store import Store
 from tests.conftest import straight_to_canary
+from tests.database import Database
 from tests.faults.application import Seen, Told
-from tests.faults.processes import Database, Process
+from tests.faults.processes import Process
 from tests.providers import RATE_LIMITED, Fault
 
 CONTROL, TARGET = "hosted_vllm/old", "hosted_vllm/new"
