@@ -208,14 +208,14 @@ def test_what_did_not_fit_into_the_spool_is_put_there_when_there_is_room_again(w
 
     with monkeypatch.context() as patched:
         patched.setattr(world.store.telemetry, "put_flush", away)
-        router._spool._max_bytes = 0
+        router._delivery.spool._max_bytes = 0
         for _ in range(2):
             router.observe(router.assign(ROUTE), usage=Usage(5, 5))
             router.flush()
         assert list(tmp_path.glob("*.jsonl")) == []
-        router._spool._max_bytes = 10**6
+        router._delivery.spool._max_bytes = 10**6
         router.flush()
-        [(_, flushes)] = list(router._spool.waiting())
+        [(_, flushes)] = list(router._delivery.spool.waiting())
     assert [flush.seq for flush in flushes] == [1, 2]
     router.close()
 
@@ -311,10 +311,10 @@ def test_a_router_that_opens_its_own_store_spools(world, monkeypatch):
     world.write()
     world.upgrade()
     with Router(background=False) as router:
-        assert router._spool is not None
+        assert router._delivery.spool is not None
     store = Store.open(world.config.database_url)
     with Router(store=store, background=False) as router:
-        assert router._spool is None
+        assert router._delivery.spool is None
     store.close()
 
 

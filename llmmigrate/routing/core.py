@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import MappingProxyType
@@ -27,12 +27,13 @@ from llmmigrate.models import Completion, Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.routing.assignment import Ramp, bucket_of, start_of
 from llmmigrate.routing.breaker import Breaker
+from llmmigrate.routing.delivery import Delivery
 from llmmigrate.routing.input_types import input_type_of
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.samples import Redact, Sampler
 from llmmigrate.routing.shadow import Spending, is_repeated
 from llmmigrate.routing.snapshot import Snapshot, Target
-from llmmigrate.routing.spool import Spool, Spooled, default_folder
+from llmmigrate.routing.spool import default_folder
 from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
 from llmmigrate.store.telemetry import Replica
@@ -160,12 +161,13 @@ class RoutingCore:
         self.run_id = uuid.uuid4().hex
         self._recorder = Recorder()
         self.samples = Sampler({route: own.sample for route, own in self._route_settings.items()}, self._redact)
-        self._spool = Spool(self._spool_folder, self.run_id) if self._spool_folder is not None else None
-        self._spooled = 0
+        self._delivery = Delivery(
+            self._store, self._clock, self.run_id, self._recorder, self.samples, self._spool_folder
+        )
         self._lease_until = self._watched_until = float("-inf")
         self._beat: int | None = None
         self._unattended: frozenset[str] = frozenset()
-        self._poll_lock, self._flush_lock = Lock(), Lock()
+        self._poll_lock = Lock()
         self._closing = Event()
         self._threads: list[Thread] = []
 
@@ -180,8 +182,7 @@ class RoutingCore:
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's lease, threads, counts and connections are not the child's."""
         self._store.after_fork()
-        if self._spool is not None:
-            self._spool.close()
+        self._delivery.close()
         self._begin()
         self._start()
 
@@ -198,8 +199,7 @@ class RoutingCore:
             thread.join(timeout=LEASE_S)
         self._finish()
         self.flush()
-        if self._spool is not None:
-            self._spool.close()
+        self._delivery.close()
         routers.discard(self)
         self._lease_until = float("-inf")
         try:
@@ -440,47 +440,7 @@ class RoutingCore:
 
     def flush(self) -> None:
         """Deliver what was counted; what the store cannot take now is spooled, and kept for the next time."""
-        with self._flush_lock:
-            self._recorder.cut(self._clock.monotonic())
-            try:
-                for seq, payload, cut_at in self._recorder.waiting():
-                    late = timedelta(seconds=self._clock.monotonic() - cut_at)
-                    self._store.telemetry.put_flush(self.run_id, seq, payload, at=self._store.now() - late)
-                    self._recorder.delivered(seq)
-                self._deliver_spool()
-                self._deliver_samples()
-            except StoreError as error:
-                _log.warning("counts are kept until the store is back: %s", error)
-                self._keep()
-
-    def _keep(self) -> None:
-        """Put what waits into the spool, once each: a killed process then loses only what was not cut yet."""
-        if self._spool is None:
-            return
-        for seq, payload, cut_at in self._recorder.waiting():
-            if seq > self._spooled:
-                at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - cut_at)
-                if not self._spool.put(Spooled(self.run_id, seq, at, payload)):
-                    return
-                self._spooled = seq
-
-    def _deliver_samples(self) -> None:
-        """Hand over texts; they are kept in memory only, and a few, while the store is away. Raises StoreError."""
-        samples = self.samples.take()
-        try:
-            self._store.telemetry.put_samples(samples)
-        except StoreError:
-            self.samples.give_back(samples)
-            raise
-
-    def _deliver_spool(self) -> None:
-        """Hand over what waits in files, this replica's and those of processes that are gone; raises StoreError."""
-        if self._spool is None:
-            return
-        for file, flushes in self._spool.waiting():
-            for flush in flushes:
-                self._store.telemetry.put_flush(flush.run_id, flush.seq, flush.payload, at=flush.at)
-            self._spool.delivered(file)
+        self._delivery.flush()
 
     def _follow(self) -> None:
         """Poll each second, and at once where the store tells that something has changed."""
