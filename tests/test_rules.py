@@ -176,8 +176,20 @@ def test_what_could_not_be_read_is_malformed_and_no_answer_is_not():
     assert "malformed_rate" not in dict(Outcome(abandoned=True).values())
 
 
-def test_a_rule_on_cost_above_is_still_not_decided():
-    [rule, *_] = migration("{metric: cost_per_request, above: $0.05}").rollback
+@pytest.mark.parametrize(("limit", "answer"), [("$0.02", "pass"), ("$0.0102", "hold"), ("$0.008", "fail")])
+def test_a_mean_cost_against_its_limit(limit, answer):
+    costs = np.random.default_rng(6).gamma(4, 0.0025, 6000)
+    cells = {"control_cost_per_request": cell(costs * 0.5), "candidate_cost_per_request": cell(costs)}
+    found = decide(f"{{metric: cost_per_request, above: {limit}}}", **cells)
+    assert (found.verdict, found.action, found.unit) == (answer, "rollback", "USD")
+    cells["control_cost_per_request"] = cell(costs)
+    assert decide(f"{{metric: cost_per_request, above: {limit}}}", **cells).action == (
+        "pause" if answer == "fail" else "rollback"
+    )
+
+
+def test_what_no_router_measures_is_not_decided():
+    [rule, *_] = migration("{metric: quality, drop: 5pp}").rollback
     assert undecided(rule) is not None
 
 

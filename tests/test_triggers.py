@@ -36,7 +36,7 @@ def verdicts(document, stage="shadow", types=None, kept=None, **cells):
 
 
 def of_rule(found, rule):
-    return [verdict for verdict in found if verdict.rule == rule]
+    return [verdict for verdict in found if verdict.rule.partition(":")[0] == rule]
 
 
 def test_any_metric_that_is_credibly_worse_pauses_by_its_name():

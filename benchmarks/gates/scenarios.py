@@ -175,8 +175,15 @@ def times_by_day_and_night(random: Random, *, minutes: int = LONG) -> Times:
     return {OURS: _quantile(random, minutes, 30, lambda minute: (hours[minute // 60 % 24],) * 2)}
 
 
-def _requests(found: Times) -> Times:
-    return {rule: minutes * CANDIDATE for rule, minutes in found.items()}
+def _requests(found: Times, arrived: Array | None = None) -> Times:
+    """Turn minutes into requests of the candidate: those that `arrived` by the minute, else those to expect."""
+    if arrived is None:
+        return {rule: minutes * CANDIDATE for rule, minutes in found.items()}
+    until = np.append(0.0, arrived.cumsum())
+    return {
+        rule: float(until[min(int(minutes), len(arrived))]) if math.isfinite(minutes) else minutes
+        for rule, minutes in found.items()
+    }
 
 
 def errors_rise(random: Random, rate: float, *, late: bool, length: int = 1) -> Times:
@@ -190,7 +197,7 @@ def errors_rise(random: Random, rate: float, *, late: bool, length: int = 1) -> 
     else:
         candidate = streams.events(random, expected, rates)
     control = None if late else streams.events(random, streams.load(minutes, CONTROL), BASE, buckets=1)
-    return _requests(_rate(candidate, control, begins))
+    return _requests(_rate(candidate, control, begins), candidate.n[begins:].sum(axis=1))
 
 
 def quality_drops(random: Random, drop: float) -> Times:

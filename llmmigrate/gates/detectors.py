@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 _TIMES_LIMIT = (1.4, 2.0, 4.0, 10.0)
 """The rates that are looked for, as multiples of the limit: one of them is near whatever the rate changes to."""
@@ -52,7 +51,7 @@ class ShiryaevRoberts:
     @property
     def log_mean(self) -> float:
         """The logarithm of the mean of R over the alternatives."""
-        return float(logsumexp(self.log_r)) - math.log(len(self.log_r)) if self.log_r else -math.inf
+        return float(np.logaddexp.reduce(self.log_r)) - math.log(len(self.log_r)) if self.log_r else -math.inf
 
     def alarms(self, *, horizon: float, alpha: float) -> bool:
         """Tell whether the rate has changed: a false alarm within `horizon` updates has a chance of at most alpha."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmmigrate.gates import rates, times
+from llmmigrate.gates import means, rates, times
 from llmmigrate.gates.finding import INCIDENT, Direction, Finding
 from llmmigrate.gates.late import Cells, Kept, rate_change
-from llmmigrate.gates.means import Baseline, relative_change
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.catalogue import Form
@@ -60,6 +59,8 @@ def _whole(question: Question, control: Sample, candidate: Sample, limit: Limit)
     if form in ("above", "below"):
         if q is not None:
             return times.against_limit(question, candidate, q, amount.value)
+        if question.metric.kind == "mean":
+            return means.against_limit(question, candidate, amount.value)
         return rates.against_limit(question, candidate, amount.value, below=form == "below")
     direction = _DIRECTIONS[form]
     if q is not None:
@@ -67,13 +68,13 @@ def _whole(question: Question, control: Sample, candidate: Sample, limit: Limit)
         return times.against_control(question, control, candidate, q, amount.value, direction, relative=relative)
     if amount.unit == "pp":
         return rates.against_control(question, control, candidate, amount.value, direction)
-    return relative_change(question, _baseline(question, control), candidate, amount.value, direction)
+    return means.relative_change(question, _baseline(question, control), candidate, amount.value, direction)
 
 
-def _baseline(question: Question, control: Sample) -> Baseline:
+def _baseline(question: Question, control: Sample) -> means.Baseline:
     if question.rule.baseline == "projection" and question.projection is not None:
-        return Baseline.projected(question.projection)
-    return Baseline.of(control)
+        return means.Baseline.projected(question.projection)
+    return means.Baseline.of(control)
 
 
 def _incident(question: Question, control: Sample, candidate: Sample, found: Finding, limit: Limit) -> Finding:
@@ -86,6 +87,8 @@ def _incident(question: Question, control: Sample, candidate: Sample, found: Fin
     q = question.metric.q
     if q is not None:
         worse = times.slower(control, candidate, q)
+    elif question.metric.kind == "mean":
+        worse = means.higher(control, candidate)
     else:
         worse = rates.worse(control, candidate, limit.amount.value, below=limit.form == "below")
     return found if worse else replace(found, incident=True, note=INCIDENT)

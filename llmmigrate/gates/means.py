@@ -53,6 +53,28 @@ def relative_change(
     )
 
 
+def against_limit(question: Question, candidate: Sample, limit: float) -> Finding:
+    """Test a mean against a fixed limit, in the metric's own unit; the range is tightest for a tenth of the limit."""
+    bound = limit * question.tolerance
+    if not math.isfinite(candidate.variance_of_mean):
+        return Finding(limit, bound)
+    se = math.sqrt(candidate.variance_of_mean)
+    width = float(normal_mixture_half_width(se, tau=limit / 10, alpha=ALPHA))
+    stricter = float(normal_mixture_half_width(se, tau=limit / 10, alpha=question.alpha_fail, sides=1))
+    interval = (candidate.mean - width, candidate.mean + width)
+    failed = candidate.n >= question.minimum and candidate.mean - stricter > limit
+    return Finding(limit, bound, candidate.mean, interval, failed=failed, passed=interval[1] <= bound)
+
+
+def higher(control: Sample, candidate: Sample) -> bool:
+    """Tell whether the candidate's mean is credibly above control's, at the 95% level."""
+    square = control.variance_of_mean + candidate.variance_of_mean
+    if not math.isfinite(square) or control.mean <= 0:
+        return True
+    width = float(normal_mixture_half_width(math.sqrt(square), tau=control.mean / 10, alpha=ALPHA, sides=1))
+    return candidate.mean - control.mean > width
+
+
 def enough_for_mean(minimum: int, *samples: Sample) -> int:
     """Return how many requests each arm needs before the mean of a skewed metric is near normal: 600 CV^2 of 300.
 

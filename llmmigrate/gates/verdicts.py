@@ -108,7 +108,7 @@ def _by_type(question: Question, types: Mapping[str, Cells]) -> Iterator[MetricV
     ready.sort(key=lambda item: (-samples(question, item[1])[1].n, item[0]))
     for name, cells in ready[:MAX_INPUT_TYPES]:
         verdict = _answer(question, samples(question, cells), find(question, cells))
-        yield replace(verdict, title=f"{verdict.title}, {name}")
+        yield replace(verdict, title=f"{verdict.title}, {name}", rule=f"{verdict.rule}:{name}")
 
 
 def _split(cells: Cells, alpha: float) -> MetricVerdict:
@@ -197,7 +197,7 @@ def _answer(question: Question, both: Samples, found: Finding) -> MetricVerdict:
         action="pause" if found.incident else question.action,
         need=question.need,
         verdict=answer,
-        estimate=found.estimate,
+        estimate=found.estimate if known else None,
         interval=found.interval if known else None,
         limit=found.limit,
         unit=unit,

@@ -61,7 +61,7 @@ def _metric(name: str, title: str, kind: Kind, unit: str, *decided: Form) -> Met
 _METRICS = (
     _metric("error_rate", "error rate", "rate", "share", *_BY_KIND["rate"]),
     _metric("tokens_per_request", "tokens / request", "mean", "tokens", *_BY_KIND["mean"]),
-    _metric("cost_per_request", "cost / request", "mean", "USD", *_BY_KIND["mean"]),
+    _metric("cost_per_request", "cost / request", "mean", "USD", *_BY_KIND["mean"], "above"),
     _metric("latency_p50", "latency p50", "quantile", "s", *_BY_KIND["quantile"]),
     _metric("latency_p95", "latency p95", "quantile", "s", *_BY_KIND["quantile"]),
     _metric("latency_p99", "latency p99", "quantile", "s", *_BY_KIND["quantile"]),
