@@ -61,17 +61,17 @@ def runs_of(name: str, scenario: Callable[[np.random.Generator], Times], runs: i
 def false_alarms(runs: int) -> list[str]:
     """Return the table of rollbacks of what should not be rolled back."""
     lines = [
-        f"Healthy migrations rolled back within four weeks, of {runs}; 2 requests/s, the candidate has 5%",
+        "Healthy migrations rolled back within four weeks; 2 requests/s, the candidate has 5%",
         "",
-        f"| what does not change | {' | '.join(COLUMNS)} | seed |",
-        f"| --- |{' ---: |' * (len(COLUMNS) + 1)}",
+        f"| what does not change | {' | '.join(COLUMNS)} | of runs | seed |",
+        f"| --- |{' ---: |' * (len(COLUMNS) + 2)}",
     ]
     for name, scenario in FALSE.items():
         found = runs_of(name, scenario, runs)
         cells = [
             f"{sum(one[rule] <= scenarios.LONG for one in found)}" if rule in found[0] else "–" for rule in COLUMNS
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} | {seed_of(name)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {runs} | {seed_of(name)} |")
         print(lines[-1], flush=True)
     return lines
 
@@ -79,15 +79,15 @@ def false_alarms(runs: int) -> list[str]:
 def delays(runs: int) -> list[str]:
     """Return the table of requests until a bad candidate is rolled back."""
     lines = [
-        f"Requests of the candidate until it is rolled back, the median of {runs} runs",
+        "Requests of the candidate until it is rolled back, as medians",
         "",
-        f"| what changes | {' | '.join(COLUMNS)} | aim | seed |",
-        f"| --- |{' ---: |' * (len(COLUMNS) + 2)}",
+        f"| what changes | {' | '.join(COLUMNS)} | aim | of runs | seed |",
+        f"| --- |{' ---: |' * (len(COLUMNS) + 3)}",
     ]
     for name, (scenario, aim) in DELAYS.items():
         found = runs_of(name, scenario, runs)
         cells = [_median([one[rule] for one in found]) if rule in found[0] else "–" for rule in COLUMNS]
-        lines.append(f"| {name} | {' | '.join(cells)} | {aim:,} | {seed_of(name)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {aim:,} | {runs} | {seed_of(name)} |")
         print(lines[-1], flush=True)
     return lines
 
