@@ -135,9 +135,9 @@ def test_a_score_that_sinks_late_fails():
 def test_one_conversation_that_retries_late_is_no_change():
     """Even after so long a good spell that it hardly shows in the variance of units."""
     rig = Rig()
-    cell = rig.cells["candidate", "error_rate"] = Cell({bucket: [1600, 16.0, 16.0] for bucket in range(64)})
+    cell = rig.cells["candidate", "error_rate"] = Cell({bucket: [16_000, 160.0, 160.0] for bucket in range(64)})
     rig.take()
-    for _ in range(60):
+    for _ in range(100):
         cell.add(7, 1.0)
     for _ in range(40):
         rig.minute(error_rate=0.03)
