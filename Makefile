@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults lint types imports check lock wheel clean
+.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -59,6 +59,9 @@ bench-crash: $(VENV)/dev.stamp ## SIGKILL at every statement, 1,000 times and mo
 
 bench-faults: $(VENV)/dev.stamp ## every part broken under thousands of requests: what users saw, what was counted
 	@$(BIN)/python -m benchmarks.faults
+
+bench-rollback: $(VENV)/dev.stamp ## how fast a rollback reaches twenty replicas, and those that are cut off
+	@$(BIN)/python -m benchmarks.rollback
 
 lock: $(VENV)/run.stamp   ## renew the pinned locks (they name no registry)
 	@$(BIN)/python -m pip install --quiet uv
