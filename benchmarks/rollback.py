@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
@@ -24,15 +23,13 @@ from statistics import median, quantiles
 
 from sqlalchemy import make_url
 
-from llmmigrate import Router, scaffold, settings
-from llmmigrate.document import load_folder
-from llmmigrate.graph import Graph
+from llmmigrate import Router
 from llmmigrate.routing.core import LEASE_S
-from llmmigrate.runner import downgrade, upgrade
+from llmmigrate.runner import downgrade
 from llmmigrate.runner.rollback import DowngradeResult
 from llmmigrate.store import Store
-from tests.conftest import straight_to_canary
 from tests.database import Database
+from tests.project import Project
 
 ROLLBACKS, REPLICAS, ISOLATED = 50, 20, 3
 LIMIT_S = 2.0
@@ -62,25 +59,12 @@ class Fleet:
     """A store, a route, and replicas that serve it; `urls` are what each of them reaches the store by."""
 
     def __init__(self, folder: Path, url: str, urls: list[str]) -> None:
-        scaffold.init(folder)
-        config = settings.load(folder / settings.CONFIG_NAME, environ={})
-        made = scaffold.new(
-            config,
-            Graph([]),
-            message="m",
-            route=ROUTE,
-            current="a/b",
-            target="c/d",
-            driver="bench",
-            now=datetime.now(UTC),
-            template="demo",
-        )
-        made.file.write_text(straight_to_canary(made.file.read_text("utf-8")), "utf-8")
-        self._graph = Graph(load_folder(config.versions, root=config.root))
+        self._project = Project(folder, url)
+        self._project.add(ROUTE, "canary:50")
         self._control_since = processes.Array("d", len(urls))
         self._candidate_last = processes.Array("d", len(urls))
         store = Store.open(url, create=True)
-        self._advance(store)
+        self._project.enter(store, ROUTE, "canary:50")
         store.close()
         self._replicas = [
             processes.Process(target=replica, args=(at, number, self._control_since, self._candidate_last), daemon=True)
@@ -102,8 +86,7 @@ class Fleet:
         Return what `downgrade` said, how long it took to, and when it was called. `before` is given the process ids of
         the replicas just before.
         """
-        self.store.telemetry.heartbeat(at=self.store.real_now())
-        self._advance(self.store)
+        self._project.enter(self.store, ROUTE, "canary:50")
         while any(self._control_since):
             time.sleep(0.02)
         time.sleep(random.random())  # noqa: S311 (no secret: at any moment between two polls)
@@ -120,12 +103,6 @@ class Fleet:
 
     def candidate_last(self, number: int) -> float:
         return float(self._candidate_last[number])
-
-    def _advance(self, store: Store) -> None:
-        store.telemetry.heartbeat(at=store.real_now())
-        revision = self._graph.resolve(ROUTE).revision
-        state = upgrade(store, self._graph, ROUTE, revision, actor="bench", retry="again", confirm_s=0).last.state
-        assert state.phase == "canary:50", state
 
 
 def reach(name: str, folder: Path, url: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,14 +60,6 @@ class FakeModel(ModelClient):
         if self.error is not None:
             raise ModelError(self.error, "the model failed")
         return Completion(request.model, f"by {request.model}", Usage(self.tokens // 2, self.tokens // 2), 0.1)
-
-
-def straight_to_canary(text: str) -> str:
-    """Edit a document so that its first stage with traffic is a canary of 50%: shadow is waived."""
-    text, waived = re.subn(r"(?m)^shadow:\n(  .*\n)+", 'shadow: {waived: "tested elsewhere"}\n', text)
-    text, cut = re.subn(r"(?m)^    - \{traffic: (5|25)%.*\n", "", text)
-    assert (waived, cut) == (1, 2)
-    return text
 
 
 @dataclass

@@ -14,7 +14,8 @@ from llmmigrate.metrics.figures import figures
 from llmmigrate.models.openai_compatible import OpenAICompatibleClient
 from llmmigrate.routing.mirror import MIRRORED_AT_ONCE
 from llmmigrate.routing.validity import schema_valid, tools_valid
-from tests.conftest import ROUTE, straight_to_canary
+from tests.conftest import ROUTE
+from tests.project import straight_to_canary
 from tests.providers import Fault, serving
 
 WEATHER = {

@@ -23,7 +23,8 @@ from llmmigrate.routing.breaker import FAILURES, REST_S, Breaker
 from llmmigrate.routing.cohort import Cohort
 from llmmigrate.routing.spool import Spool, Spooled, default_folder
 from llmmigrate.store import Store
-from tests.conftest import ROUTE, START, both_backends, straight_to_canary
+from tests.conftest import ROUTE, START, both_backends
+from tests.project import straight_to_canary
 
 RULES = st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("xyz"), min_size=1).map(tuple), max_size=2)
 

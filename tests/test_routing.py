@@ -19,8 +19,9 @@ from llmmigrate.routing.assignment import BUCKETS, Ramp, bucket_of
 from llmmigrate.routing.loop import LoopThread
 from llmmigrate.routing.mirror import BlockingMirror
 from llmmigrate.runner import downgrade
-from tests.conftest import ROUTE, START, both_backends, straight_to_canary
+from tests.conftest import ROUTE, START, both_backends
 from tests.crash import quiet_fork
+from tests.project import straight_to_canary
 
 
 def published_cases(data):

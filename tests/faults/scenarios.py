@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from llmmigrate import scaffold, settings
-from llmmigrate.document import load_folder
-from llmmigrate.graph import Graph
 from llmmigrate.metrics.cells import ASSIGNED, DROPPED
-from llmmigrate.runner import upgrade
 from llmmigrate.store import Store
-from tests.conftest import straight_to_canary
 from tests.database import Database
 from tests.faults.application import Seen, Told
 from tests.faults.processes import Process
+from tests.project import CONTROL, TARGET, Project
 from tests.providers import RATE_LIMITED, Fault
-
-CONTROL, TARGET = "hosted_vllm/old", "hosted_vllm/new"
 
 GONE = Fault("gone")
 """A server that was killed."""
@@ -89,10 +82,7 @@ class Stage:
     def __init__(self, folder: Path, url: str, control: Process, candidate: Process) -> None:
         self.folder, self.url, self.candidate = folder, url, candidate
         self.control_url, self.candidate_url = (f"{server.answer()}/v1" for server in (control, candidate))
-        scaffold.init(folder)
-        with (folder / settings.CONFIG_NAME).open("a") as config_file:
-            config_file.write(f'database_url = "{url}"\n')
-        self._config = settings.load(folder / settings.CONFIG_NAME, environ={})
+        self._project = Project(folder, url)
         self.store = Store.open(url, create=True)
         self._numbers = count(1)
 
@@ -104,26 +94,9 @@ class Stage:
     def route(self, phase: str, *, candidate_url: str | None = None) -> str:
         """Make a route that is at a phase, and return its name."""
         name = f"route{next(self._numbers)}"
-        made = scaffold.new(
-            self._config,
-            self._graph(),
-            message="m",
-            route=name,
-            current=CONTROL,
-            target=TARGET,
-            driver="t",
-            now=datetime.now(UTC),
-            template="demo",
-        )
-        text = made.file.read_text("utf-8")
-        for model, address in ((CONTROL, self.control_url), (TARGET, candidate_url or self.candidate_url)):
-            text, found = re.subn(f'(?m)^  model: "?{model}\\b.*\n', f"\\g<0>  api_base: {address}\n", text)
-            assert found == 1
-        made.file.write_text(text if phase == "shadow" else straight_to_canary(text), "utf-8")
-        graph = self._graph()
-        self.store.telemetry.heartbeat(at=self.store.real_now())
-        state = upgrade(self.store, graph, name, graph.resolve(name).revision, actor="t", confirm_s=0).last.state
-        assert state.phase == phase, state
+        addresses = {CONTROL: self.control_url, TARGET: candidate_url or self.candidate_url}
+        self._project.add(name, phase, addresses=addresses)
+        self._project.enter(self.store, name, phase)
         return name
 
     def application(self, *, memory: int = 0, file_bytes: int = 0, spool: Path | None = None) -> Process:
@@ -157,9 +130,6 @@ class Stage:
     def silent_replicas(self) -> int:
         """Return how many replicas will be shown as gone when the leases of this moment have run out."""
         return self.store.telemetry.silent_replicas(self.store.real_now() + timedelta(seconds=31))
-
-    def _graph(self) -> Graph:
-        return Graph(load_folder(self._config.versions, root=self._config.root))
 
 
 def candidate_fails(
