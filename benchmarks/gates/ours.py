@@ -92,6 +92,9 @@ def difference_fails(control: Stream, candidate: Stream, margin: float, alpha: f
         n, mean, alone, apart = clustered(stream)
         total = stream.whole[1]
         rate = (total + 2) / (n + 4)
+        n_b, total_b = stream.up_to
+        telling = np.minimum((total_b > 0).sum(axis=1), (n_b > total_b).sum(axis=1))
+        apart = apart * (1 + np.sqrt(2 / np.maximum(telling - 1, 1)))
         square = square + np.maximum.reduce([alone, apart, rate * (1 - rate) / (n + 4)])
         means.append((n, mean))
     width = normal_mixture_half_width(np.sqrt(square), tau=margin, alpha=alpha, sides=1)

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.gates import streams
+from benchmarks.gates.ours import MINIMUM
 from benchmarks.gates.scenarios import CANDIDATE, CONTROL, with_rules
 from llmmigrate.document import load_text
 from llmmigrate.gates import normal_mixture_half_width, proportion_interval
@@ -27,10 +28,17 @@ def cell(stream: streams.Stream, minutes: int) -> Cell:
     return Cell({bucket: [float(part[bucket]) for part in parts] for bucket in range(64) if parts[0][bucket]})
 
 
+def counted(stream: streams.Stream, minutes: int) -> Cell:
+    """Return the same for a stream of events, whose squares are themselves."""
+    n, total = (part[minutes - 1] for part in stream.up_to)
+    return Cell({bucket: [float(n[bucket]), *[float(total[bucket])] * 2] for bucket in np.flatnonzero(n).tolist()})
+
+
 def coverage(runs: int) -> list[str]:
     """Return how often 95% ranges held the truth at all of 60 looks in a week."""
     lines = [
-        f"95% ranges that held the truth at each of {LOOKS} looks in a week, of {runs}; conversations of 10, ICC 0.1",
+        f"95% ranges that held the truth at each of {LOOKS} looks in a week, from {MINIMUM} requests on; "
+        f"of {runs}, conversations of 10, ICC 0.1",
         "",
         "| range | with the variance of units | as if requests were independent | seed |",
         "| --- | ---: | ---: | ---: |",
@@ -45,7 +53,9 @@ def coverage(runs: int) -> list[str]:
         )
         ever = np.ones((2, 2), bool)
         for minutes in looks:
-            old, new = Sample(cell(control, minutes)), Sample(cell(candidate, minutes))
+            old, new = Sample(counted(control, minutes)), Sample(counted(candidate, minutes))
+            if new.n < MINIMUM:
+                continue
             for column, effect in enumerate((new.design_effect, 1.0)):
                 low, high = proportion_interval(new.total / effect, new.n / effect, alpha=ALPHA)
                 ever[0, column] &= low <= 0.05 <= high

@@ -107,12 +107,15 @@ class Sample:
     def variance_of_rate(self) -> float:
         """The squared standard error of a rate: never below that of one with two more events and two more others.
 
-        Where nothing or everything happened so far the ordinary estimate would be zero, and prove anything.
+        Where nothing or everything happened so far the ordinary estimate would be zero, and prove anything. Of few
+        buckets that have both, the clustered variance is a rough estimate: its standard error sqrt(2/(K-1)) is added.
         """
-        if self.n < 2:
+        if self.n < 2 or not math.isfinite(self._total_sq):
             return float("nan")
         rate = (self.total + 2) / (self.n + 4)
-        return max(self.variance_of_mean, rate * (1 - rate) / (self.n + 4))
+        telling = min(self.buckets_with_events, int((self._n > self._total).sum()))
+        clustered = self._clustered_variance * (1 + math.sqrt(2 / max(telling - 1, 1)))
+        return max(self._plain_variance, clustered, rate * (1 - rate) / (self.n + 4))
 
     @property
     def units(self) -> float:
