@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 
 from llmmigrate.exceptions import ModelError
-from llmmigrate.models import ChatRequest, Chunk, RecordedClient, Usage, default_clients
+from llmmigrate.models import ChatRequest, RecordedClient, Usage, default_clients
 from llmmigrate.models.litellm_client import LiteLLMClient
 from llmmigrate.models.openai_compatible import OpenAICompatibleClient
-from llmmigrate.models.retry import Budget
 from llmmigrate.models.sent import changes
-from tests.providers import ANSWER, OVERLOADED, Fault, anthropic_error, serving
+from tests import asking
+from tests.asking import QUICK
+from tests.providers import ANSWER, OVERLOADED, Fault, Model, anthropic_error, serving
 
 ASK = ChatRequest("anthropic/claude-sonnet-4-5", [{"role": "user", "content": "Which city?"}], {"max_tokens": 50})
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-QUICK = Budget(attempts=3, total_s=20.0, first_wait_s=0.01)
 KEY = "sk-ant-0123456789abcdef0123"
 
 pytestmark = [
@@ -32,38 +32,13 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
 
-def ask(request: ChatRequest = ASK, *faults: Fault, tool_call: tuple[str, str, str] | None = None):
-    """Complete a request against a server with these faults; return the answer, or the error, and the server."""
-
-    async def run():
-        async with serving(list(faults)) as server:
-            server.tool_call = tool_call
-            client = LiteLLMClient(budget=QUICK)
-            try:
-                return await client.complete(replace(request, api_base=server.url)), server
-            except ModelError as error:
-                return error, server
-            finally:
-                await client.close()
-
-    return asyncio.run(run())
+def ask(request: ChatRequest = ASK, *faults: Fault, model: Model | None = None):
+    return asking.ask(LiteLLMClient(budget=QUICK), request, *faults, model=model)
 
 
 def stream(*faults: Fault):
-    async def run():
-        chunks: list[Chunk] = []
-        async with serving(list(faults)) as server:
-            client = LiteLLMClient(budget=QUICK)
-            try:
-                async for chunk in client.stream(replace(ASK, api_base=server.url)):
-                    chunks.append(chunk)  # noqa: PERF401 (those before an error are kept)
-            except ModelError as error:
-                return chunks, error
-            finally:
-                await client.close()
-        return chunks, None
-
-    return asyncio.run(run())
+    chunks, error, _ = asking.stream(LiteLLMClient(budget=QUICK), ASK, *faults)
+    return chunks, error
 
 
 def test_an_answer_of_another_provider_has_the_same_shape():
@@ -92,7 +67,7 @@ def test_what_litellm_rewrites_is_said_and_what_it_refuses_is_a_bad_request():
 
 def test_tools_and_their_calls_are_translated_both_ways():
     request = replace(ASK, tools=[WEATHER], tool_choice="required")
-    answer, server = ask(request, tool_call=("toolu_1", "weather", '{"city": "Paris"}'))
+    answer, server = ask(request, model=Model(tool_calls=(("toolu_1", "weather", '{"city": "Paris"}'),)))
     assert server.requests[0]["tools"][0]["name"] == "weather"
     assert server.requests[0]["tool_choice"] == {"type": "any"}
     assert [(c.id, c.name, c.arguments) for c in answer.tool_calls] == [("toolu_1", "weather", '{"city": "Paris"}')]
@@ -168,7 +143,7 @@ def test_a_provider_that_is_not_there_is_a_connection_error():
 GEMINI = {
     "contents": [],
     "generationConfig": {"temperature": 0.2, "stop_sequences": ["a"], "max_output_tokens": 5},
-    "tools": [{"function_declarations": [{"name": "weather"}]}],
+    "tools": [{"function_declarations": [{"name": "weather", "parameters": {"type": "OBJECT"}}]}],
     "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
 }
 
@@ -182,7 +157,7 @@ GEMINI = {
         ({"stop": "a", "max_tokens": 5, "tools": [WEATHER], "temperature": 0.2, "seed": 1}, GEMINI,
          ("seed: not sent",)),
         ({"tools": [WEATHER], "tool_choice": "required"},
-         {"tools": [{"name": "weather"}], "tool_choice": {"type": "auto"}},
+         {"tools": [{"name": "weather", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}},
          ("tool_choice: required sent as auto",)),
         ({"tools": [WEATHER]}, {}, ("tools: weather not sent",)),
         ({"response_format": {"type": "json_object"}}, {"tools": [{"name": "json_tool_call"}]},

@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 from llmmigrate.exceptions import ModelError
-from llmmigrate.models import ChatRequest, Chunk, Completion, Usage
+from llmmigrate.models import ChatRequest, Completion, Usage
 from llmmigrate.models.openai_compatible import OpenAICompatibleClient
 from llmmigrate.models.providers import prepare
-from llmmigrate.models.retry import Budget
-from tests.providers import ANSWER, NO_CREDIT, OVERLOADED, RATE_LIMITED, TOO_LONG, Fault, openai_error, serving
+from tests import asking
+from tests.asking import QUICK
+from tests.providers import ANSWER, NO_CREDIT, OVERLOADED, RATE_LIMITED, TOO_LONG, Fault, Model, openai_error, serving
 
 ASK = ChatRequest("openai/gpt-4o", [{"role": "user", "content": "What is the capital of France?"}])
 WEATHER = {
@@ -24,7 +25,6 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-QUICK = Budget(attempts=3, total_s=5.0, first_wait_s=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -33,41 +33,12 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISTRAL_API_KEY", "mistral-0123456789abcdef")
 
 
-def ask(request: ChatRequest = ASK, *faults: Fault, tool_call: tuple[str, str, str] | None = None, **options):
-    """Complete a request against a server with these faults; return the answer, or the error, and the server."""
-
-    async def run():
-        async with serving(list(faults)) as server:
-            server.tool_call = tool_call
-            client = OpenAICompatibleClient(budget=options.pop("budget", QUICK), **options)
-            try:
-                return await client.complete(replace(request, api_base=f"{server.url}/v1")), server
-            except ModelError as error:
-                return error, server
-            finally:
-                await client.close()
-
-    return asyncio.run(run())
+def ask(request: ChatRequest = ASK, *faults: Fault, model: Model | None = None, **options):
+    return asking.ask(OpenAICompatibleClient(budget=QUICK, **options), request, *faults, model=model)
 
 
-def stream(request: ChatRequest = ASK, *faults: Fault, tool_call: tuple[str, str, str] | None = None):
-    """Stream a request; return the chunks, the error or None, and the server."""
-
-    async def run():
-        chunks: list[Chunk] = []
-        async with serving(list(faults)) as server:
-            server.tool_call = tool_call
-            client = OpenAICompatibleClient(budget=QUICK)
-            try:
-                async for chunk in client.stream(replace(request, api_base=f"{server.url}/v1")):
-                    chunks.append(chunk)  # noqa: PERF401 (those before an error are kept)
-            except ModelError as error:
-                return chunks, error, server
-            finally:
-                await client.close()
-        return chunks, None, server
-
-    return asyncio.run(run())
+def stream(request: ChatRequest = ASK, *faults: Fault, model: Model | None = None):
+    return asking.stream(OpenAICompatibleClient(budget=QUICK), request, *faults, model=model)
 
 
 def test_an_answer_carries_text_usage_cost_and_latency():
@@ -96,10 +67,10 @@ def test_a_stream_gives_pieces_then_the_whole_answer_with_usage_and_first_token_
 def test_tool_calls_come_as_the_model_wrote_them_whole_and_in_pieces():
     request = replace(ASK, tools=[WEATHER], tool_choice="auto")
     call = ("call_1", "weather", '{"city": "Par')
-    answer, server = ask(request, tool_call=call)
+    answer, server = ask(request, model=Model(tool_calls=(call,)))
     assert [(c.id, c.name, c.arguments) for c in answer.tool_calls] == [call]
     assert server.requests[0]["tools"] == [WEATHER]
-    chunks, _, _ = stream(request, tool_call=call)
+    chunks, _, _ = stream(request, model=Model(tool_calls=(call,)))
     whole = chunks[-1].completion
     assert [(c.id, c.name, c.arguments) for c in whole.tool_calls] == [call]
     assert whole.finish_reason == "tool_calls"

