@@ -20,16 +20,16 @@ def cost(known: ModelFacts, usage: Usage) -> float | None:
     """
     if known.tier_tokens is not None and usage.prompt_tokens > known.tier_tokens:
         return None
+    if known.input_cost is None or known.output_cost is None:
+        return None
     plain = max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens)
-    parts = (
-        (plain, known.input_cost),
+    total = plain * known.input_cost + usage.completion_tokens * known.output_cost
+    for tokens, price in (
         (usage.cached_tokens, known.cached_input_cost),
         (usage.cache_write_tokens, known.cache_write_cost),
-        (usage.completion_tokens, known.output_cost),
-    )
-    total = 0.0
-    for tokens, price in parts:
-        if tokens and price is None:
-            return None
-        total += tokens * (price or 0.0)
-    return total if known.input_cost is not None and known.output_cost is not None else None
+    ):
+        if tokens:
+            if price is None:
+                return None
+            total += tokens * price
+    return total

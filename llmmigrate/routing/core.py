@@ -21,7 +21,7 @@ from llmmigrate import settings
 from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
 from llmmigrate.lifecycle import WATCH_S
-from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, SPLIT, Arm
+from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models import Completion, Usage, costmap, pricing
 from llmmigrate.models.costmap import ModelFacts
@@ -244,15 +244,15 @@ class RoutingCore:
             served = False
         candidate = snapshot.candidate if served else None
         arm: Arm = "control"
+        share = None
         if candidate is not None and snapshot.steps:
             start = _start(snapshot, unit, started_at)
             arm = routing.ramp.arm(bucket, start)
-            if not routing.breaker.resting:
-                self._recorder.count(route, snapshot.generation, arm, SPLIT, unit, routing.ramp.share(start))
+            share = routing.ramp.share(start) if not routing.breaker.resting else None
         if arm == "candidate" and not routing.breaker.allows(self._clock.monotonic()):
             arm = "control"
         serving = candidate if arm == "candidate" and candidate is not None else snapshot.control
-        self._recorder.count(route, snapshot.generation, arm, ASSIGNED, unit)
+        self._recorder.decided(route, snapshot.generation, arm, unit, share)
         decision = self._decision(snapshot, arm, serving, unit, bucket, input_type)
         if snapshot.mirror and candidate is not None:
             self._recorder.count(route, snapshot.generation, "candidate", ASSIGNED, unit)

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict, deque
 from threading import Lock
 
-from llmmigrate.metrics.cells import COUNTERS, MAX_INPUT_TYPES, PAYLOAD_VERSION, Arm, Cell, unit_bucket
+from llmmigrate.metrics.cells import ASSIGNED, COUNTERS, MAX_INPUT_TYPES, PAYLOAD_VERSION, SPLIT, Arm, Cell, unit_bucket
 from llmmigrate.metrics.outcome import TIMED, Outcome
 from llmmigrate.redaction import redact
 from llmmigrate.settings import MAX_INPUT_TYPE_LENGTH
@@ -43,10 +43,19 @@ class Recorder:
                     cells[metric].add(bucket, value)
 
     def count(self, route: str, generation: int, arm: Arm, metric: str, unit: str, value: float = 1.0) -> None:
-        """Count one event or value beside what `observe` counts, such as a decision (`ASSIGNED`)."""
+        """Count one event or value beside what `observe` and `decided` count."""
         bucket = unit_bucket(unit)
         with self._lock:
             self._cells[route, generation, arm, ""][metric].add(bucket, value)
+
+    def decided(self, route: str, generation: int, arm: Arm, unit: str, share: float | None) -> None:
+        """Count a decision; `share` is the candidate's where the decision was by a split."""
+        bucket = unit_bucket(unit)
+        with self._lock:
+            cells = self._cells[route, generation, arm, ""]
+            cells[ASSIGNED].add(bucket, 1.0)
+            if share is not None:
+                cells[SPLIT].add(bucket, share)
 
     def _known(self, input_type: str) -> str:
         """Keep input types few, short, printable (no database keeps every character) and without secrets.
