@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback lint types imports check lock wheel clean
+.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback bench-router lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -62,6 +62,15 @@ bench-faults: $(VENV)/dev.stamp ## every part broken under thousands of requests
 
 bench-rollback: $(VENV)/dev.stamp ## how fast a rollback reaches twenty replicas, and those that are cut off
 	@$(BIN)/python -m benchmarks.rollback
+
+.venv-bench/bench.stamp: requirements-dev.lock requirements-bench.lock
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -qq --disable-pip-version-check -r requirements-dev.lock -r requirements-bench.lock
+	@.venv-bench/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bench-router: .venv-bench/bench.stamp ## what a router costs, beside feature flags and a direct call; its memory
+	@.venv-bench/bin/python -m benchmarks.router
 
 lock: $(VENV)/run.stamp   ## renew the pinned locks (they name no registry)
 	@$(BIN)/python -m pip install --quiet uv

@@ -21,7 +21,7 @@ from tests.faults import scenarios
 from tests.faults.processes import Controller, Process, status
 from tests.faults.scenarios import FAULTS, Outcome, Stage
 
-REQUESTS = 200
+REQUESTS = 2000
 LEASE_S = 31.0
 
 
