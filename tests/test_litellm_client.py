@@ -15,7 +15,7 @@ from llmmigrate.models.openai_compatible import OpenAICompatibleClient
 from llmmigrate.models.sent import changes
 from tests import asking
 from tests.asking import QUICK
-from tests.providers import ANSWER, OVERLOADED, Fault, Model, anthropic_error, serving
+from tests.providers import ANSWER, Fault, Model, serving
 
 ASK = ChatRequest("anthropic/claude-sonnet-4-5", [{"role": "user", "content": "Which city?"}], {"max_tokens": 50})
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -105,21 +105,11 @@ def test_an_abandoned_stream_closes_its_connection():
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause", "tries"),
-    [
-        (Fault(status=529, body=OVERLOADED, headers={"retry-after": "0"}), "overloaded", 3),
-        (Fault(status=529, body=OVERLOADED, headers={"x-should-retry": "false"}), "overloaded", 1),
-        (Fault(status=413, body=anthropic_error("request_too_large", "too large")), "context_length", 1),
-        (Fault(status=400, body=anthropic_error("x", "prompt is too long: 2 > 1")), "context_length", 1),
-        (Fault(status=400, body=anthropic_error("x", "Your credit balance is too low")), "auth", 1),
-        (Fault(status=401, body=anthropic_error("authentication_error", f"invalid {KEY}")), "auth", 1),
-        (Fault("garbage"), "malformed", 1),
-    ],
+    ("fault", "cause", "tries"), [(Fault("garbage"), "malformed", 1), (Fault("drop"), "connection", 3)]
 )
-def test_failures_are_classed_by_what_the_provider_said(fault, cause, tries):
+def test_failures_below_an_error_body_are_classed(fault, cause, tries):
     error, server = ask(ASK, *[fault] * 3)
     assert (error.error_class, error.attempts, len(server.requests)) == (cause, tries, tries)
-    assert KEY not in f"{error} {error!r}"
 
 
 def test_a_hanging_provider_is_a_timeout_at_the_callers_time():

@@ -14,36 +14,21 @@ from llmmigrate.exceptions import ModelError
 from llmmigrate.models.errors import from_answer, retry_after_s
 from llmmigrate.models.retry import Budget, with_retries
 from llmmigrate.models.sse import EventReader
-from tests.providers import NO_CREDIT, OVERLOADED, RATE_LIMITED, TOO_LONG, anthropic_error, mistral_error
+from tests.providers import NO_CREDIT, OVERLOADED, RATE_LIMITED, mistral_error
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-CREDIT = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing."
-google = {"error": {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}}
-too_long = "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"
 
 
 @pytest.mark.parametrize(
     ("status", "body", "cause", "retryable"),
     [
-        (429, RATE_LIMITED, "rate_limit", True),
-        (429, NO_CREDIT, "auth", False),
-        (400, TOO_LONG, "context_length", False),
-        (529, OVERLOADED, "overloaded", True),
-        (500, OVERLOADED, "overloaded", True),
-        (429, anthropic_error("rate_limit_error", "limit"), "rate_limit", True),
-        (400, anthropic_error("invalid_request_error", "prompt is too long: 2 tokens > 1"), "context_length", False),
-        (400, anthropic_error("invalid_request_error", CREDIT), "auth", False),
-        (402, anthropic_error("billing_error", "billing"), "auth", False),
-        (413, anthropic_error("request_too_large", "too large"), "context_length", False),
         (413, RATE_LIMITED, "rate_limit", False),
-        (504, anthropic_error("timeout_error", "timeout"), "timeout", True),
-        (429, google, "rate_limit", True),
+        (500, OVERLOADED, "overloaded", True),
         (503, [{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}], "overloaded", True),
-        (400, mistral_error(too_long), "context_length", False),
-        (400, mistral_error("Tool call id was x", "invalid_function_call", "3280"), "bad_request", False),
         (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"]}]}, "bad_request", False),
-        (400, {"error": {"code": 400, "type": "exceed_context_size_error", "message": "m"}}, "context_length", False),
         (404, {"error": "no such model"}, "bad_request", False),
+        (429, {"error": {"message": "m", "details": "not a list"}}, "rate_limit", True),
+        (429, {"error": {"message": "m", "details": [1, {"violations": None}]}}, "rate_limit", True),
         (0, {"error": {"message": "boom"}}, "overloaded", True),
         (0, {"error": {"message": "slow down", "code": 429}}, "rate_limit", True),
         (0, {"error": {"message": "no", "code": 400}}, "bad_request", False),
@@ -52,7 +37,7 @@ too_long = "Prompt contains 40000 tokens, too large for model with 32768 maximum
         (400, {}, "bad_request", False),
     ],
 )
-def test_each_providers_error_body_has_its_class(status, body, cause, retryable):
+def test_an_error_body_of_any_form_has_a_class(status, body, cause, retryable):
     import orjson
 
     error = from_answer("p/m", status, {}, body if isinstance(body, str) else orjson.dumps(body))

@@ -30,6 +30,7 @@ from llmmigrate.models.endings import Ending, ending_of
 from llmmigrate.models.providers import OPTIONS_OF_CLIENTS
 from llmmigrate.models.retry import Budget, with_retries
 from llmmigrate.models.sent import changes
+from llmmigrate.models.sent_messages import message_changes
 from llmmigrate.models.tools import dialect_of, to_provider
 
 _LOCAL = ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS")
@@ -148,7 +149,7 @@ class _Call:
             options |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._request.api_base is not None:
             options["api_base"] = self._request.api_base
-        messages = deepcopy([dict(message) for message in self._request.sent_messages()])
+        messages = [_without_nothing(deepcopy(dict(message))) for message in self._request.sent_messages()]
         try:
             async with asyncio.timeout(left_s):
                 answer = await self._litellm.acompletion(model=self._request.model, messages=messages, **options)
@@ -197,7 +198,8 @@ class _Call:
         if self._sent is None:
             return (*self._refused, "all: what LiteLLM sent could not be seen")
         asked = {name: value for name, value in self._asked.items() if not name.startswith(_OF_ACCESS)}
-        return self._refused + self._tools.changed + changes(asked, self._sent)
+        messages = message_changes(self._request.sent_messages(), self._sent)
+        return (*self._refused, *self._tools.changed, *changes(asked, self._sent), *messages)
 
     def _see(self, details: Mapping[str, Any]) -> None:
         if details.get("log_event_type") == "post_api_call":
@@ -221,6 +223,11 @@ def _load() -> Any:
     litellm.suppress_debug_info = True  # it prints to the terminal
     litellm.telemetry = False
     return litellm
+
+
+def _without_nothing(message: dict[str, Any]) -> dict[str, Any]:
+    """Leave out an empty text beside calls of tools: for Anthropic, LiteLLM would write a note into its place."""
+    return message | {"content": None} if message.get("tool_calls") and message.get("content") == "" else message
 
 
 async def _end(answer: Any) -> None:

@@ -45,7 +45,7 @@ _KINDS = {"any": "required", "tool": "named", "function": "named", "validated": 
 def changes(asked: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what became of the parameters, one entry a change: not sent, sent as something else, or added.
 
-    Messages are not compared: their roles and turns follow from the provider (ANT-02).
+    Messages are compared in `sent_messages`.
     """
     flat = dict(_flat(sent))
     tools = sent.get("tools") or (sent.get("toolConfig") or {}).get("tools")
