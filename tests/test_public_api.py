@@ -24,7 +24,17 @@ def test_the_public_names_are_pinned_and_there():
         "Usage",
         "__version__",
     ]
-    assert llmmigrate.gates.__all__ == ["beta_binomial_log_e", "normal_mixture_half_width", "proportion_interval"]
+    assert llmmigrate.gates.__all__ == [
+        "ShiryaevRoberts",
+        "beta_binomial_log_e",
+        "event_increase",
+        "event_share",
+        "normal_mixture_half_width",
+        "proportion_interval",
+        "quantile_difference",
+        "quantile_interval",
+        "sample_ratio_log_e",
+    ]
     for name in llmmigrate.__all__:
         assert getattr(llmmigrate, name) is not None
 
