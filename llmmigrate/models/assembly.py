@@ -157,15 +157,25 @@ def text_of(content: object) -> str:
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage:
-    """Read OpenAI-shaped usage; DeepSeek names cached tokens itself, LiteLLM adds those written to the cache."""
+    """Read OpenAI-shaped usage.
+
+    DeepSeek names cached tokens itself; OpenRouter, LiteLLM and OpenAI's newer models add those written to the cache;
+    xAI counts reasoning beside the completion (its total is the sum of all three), and here it is part of it.
+    """
     prompt = data.get("prompt_tokens_details") or {}
     completion = data.get("completion_tokens_details") or {}
+    kept = prompt.get("cache_creation_token_details") or {}
+    asked, told = int(data["prompt_tokens"]), int(data.get("completion_tokens") or 0)
+    reasoning = int(completion.get("reasoning_tokens") or 0)
+    if reasoning and data.get("total_tokens") == asked + told + reasoning:
+        told += reasoning
     return Usage(
-        prompt_tokens=int(data["prompt_tokens"]),
-        completion_tokens=int(data.get("completion_tokens") or 0),
+        prompt_tokens=asked,
+        completion_tokens=told,
         cached_tokens=int(prompt.get("cached_tokens") or data.get("prompt_cache_hit_tokens") or 0),
-        reasoning_tokens=int(completion.get("reasoning_tokens") or 0),
-        cache_write_tokens=int(data.get("cache_creation_input_tokens") or 0),
+        reasoning_tokens=reasoning,
+        cache_write_tokens=int(data.get("cache_creation_input_tokens") or prompt.get("cache_write_tokens") or 0),
+        cache_write_1h_tokens=int(kept.get("ephemeral_1h_input_tokens") or 0),
     )
 
 

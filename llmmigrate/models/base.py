@@ -18,7 +18,8 @@ class Usage:
     """Tokens of one call, as the provider counted them.
 
     `cached_tokens` (read from the provider's prompt cache) and `cache_write_tokens` (written to it) are part of
-    `prompt_tokens`; `reasoning_tokens` are part of `completion_tokens`.
+    `prompt_tokens`; `cache_write_1h_tokens` (kept for an hour: Anthropic) are part of those written, `reasoning_tokens`
+    of `completion_tokens`.
     """
 
     prompt_tokens: int
@@ -26,6 +27,7 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

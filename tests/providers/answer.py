@@ -26,6 +26,7 @@ class Model:
     completion: int = 7
     cached: int = 4
     written: int = 0
+    written_1h: int = 0
     reasoning: int = 2
 
     @property

@@ -77,7 +77,10 @@ def answered(model: Model, body: dict[str, Any]) -> tuple[dict[str, Any], list[d
         "output_tokens": model.completion,
         "cache_read_input_tokens": model.cached,
         "cache_creation_input_tokens": model.written,
-        "cache_creation": {"ephemeral_5m_input_tokens": model.written, "ephemeral_1h_input_tokens": 0},
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": model.written - model.written_1h,
+            "ephemeral_1h_input_tokens": model.written_1h,
+        },
     }
     content: list[dict[str, Any]] = [
         {"type": "tool_use", "id": call_id, "name": name, "input": json.loads(arguments)}
