@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback bench-router lint types imports check lock wheel clean
+.PHONY: help demo test bench-simulate bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback bench-router lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench-gates: $(VENV)/run.stamp ## false rollbacks and delays of the gates beside
 
 bench-gates-full: $(VENV)/run.stamp ## the same, all 400 runs: two hours
 	@$(BIN)/python -m benchmarks.gates --runs 400 --write
+
+bench-simulate: $(VENV)/run.stamp ## what five weeks of simulated traffic cost
+	@$(BIN)/python -m benchmarks.simulate
 
 bench-crash: $(VENV)/dev.stamp ## SIGKILL at every statement, 1,000 times and more
 	@$(BIN)/python -m benchmarks.crash

@@ -56,7 +56,7 @@ class Document:
         try:
             migration = model.Migration.model_validate(source.data)
         except ValidationError as error:
-            problems += [_placed(source, detail) for detail in error.errors()]
+            problems += [placed(source, detail) for detail in error.errors()]
             raise DocumentInvalid(_in_order(problems)) from error
         if problems:
             raise DocumentInvalid(_in_order(problems))
@@ -204,7 +204,8 @@ def _route_of(file: FilePath) -> str | None:
     return found[1].decode("ascii") if found is not None else None
 
 
-def _placed(source: Source, detail: object) -> Problem:
+def placed(source: Source, detail: object) -> Problem:
+    """Place one error of the values' library where it is written, in words of our own."""
     assert isinstance(detail, dict)
     path = _written_path(source.data, detail["loc"])
     kind = detail["type"]

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,6 +174,7 @@ def windows(cells: Cells, kept: Mapping[str, Kept]) -> list[Cells]:
     return found
 
 
+@lru_cache(maxsize=64)
 def _earlier(text: str) -> Cells | None:
     try:
         saved = json.loads(text)["cells"]

@@ -88,12 +88,17 @@ class Cell:
 
     def merge(self, other: Cell) -> None:
         """Add another cell's sums to this one."""
-        for bucket, theirs in other.buckets.items():
-            ours = self.buckets.setdefault(bucket, [0, 0.0, 0.0])
-            for index, amount in enumerate(theirs):
-                ours[index] += amount
+        for bucket, (n, total, squares) in other.buckets.items():
+            ours = self.buckets.get(bucket)
+            if ours is None:
+                self.buckets[bucket] = [n, total, squares]
+            else:
+                ours[0] += n
+                ours[1] += total
+                ours[2] += squares
+        histogram = self.histogram
         for place, count in other.histogram.items():
-            self.histogram[place] = self.histogram.get(place, 0) + count
+            histogram[place] = histogram.get(place, 0) + count
 
     def minus(self, earlier: Cell) -> Cell:
         """Return what was counted since an earlier state of this cell."""
@@ -135,9 +140,9 @@ class Cell:
         """Read what `to_json` wrote; ValueError where a figure is none."""
         buckets = {int(bucket): [float(amount) for amount in sums] for bucket, sums in data.items()}
         histogram = {int(place): int(count) for place, count in times.items()}
-        if any(not 0 <= place <= LAST or count <= 0 for place, count in histogram.items()):
+        if histogram and (min(histogram) < 0 or max(histogram) > LAST or min(histogram.values()) <= 0):
             raise ValueError("a histogram holds a count that is none")
         for bucket, sums in buckets.items():
-            if not 0 <= bucket < UNIT_BUCKETS or len(sums) != 3 or not all(map(math.isfinite, sums)):
+            if not 0 <= bucket < UNIT_BUCKETS or len(sums) != 3 or not math.isfinite(sum(sums)):
                 raise ValueError(f"bucket {bucket} of a cell holds no figures")
         return cls(buckets, histogram)

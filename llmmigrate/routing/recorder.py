@@ -57,6 +57,11 @@ class Recorder:
             if share is not None:
                 cells[SPLIT].add(bucket, share)
 
+    def add(self, route: str, generation: int, arm: Arm, metric: str, cell: Cell) -> None:
+        """Count many values at once, that were added up elsewhere."""
+        with self._lock:
+            self._cells[route, generation, arm, ""][metric].merge(cell)
+
     def _known(self, input_type: str) -> str:
         """Keep input types few, short, printable (no database keeps every character) and without secrets.
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from llmmigrate.clock import from_text, to_text
@@ -91,7 +92,7 @@ def fold(connection: Connection) -> int:
 def cells_of(connection: Connection, route: str, generation: int) -> dict[CellKey, Cell]:
     """Return the cells of a generation."""
     rows = connection.execute(_CELLS, {"r": route, "g": generation})
-    return {CellKey(*row[:5]): Cell.from_json(json.loads(row.buckets), json.loads(row.histogram)) for row in rows}
+    return {CellKey(*row[:5]): Cell.from_json(orjson.loads(row.buckets), orjson.loads(row.histogram)) for row in rows}
 
 
 def coverage_of(connection: Connection, route: str, generation: int) -> dict[str, tuple[float, datetime]]:
@@ -142,7 +143,7 @@ def _merge_cells(connection: Connection, cells: dict[CellKey, Cell]) -> None:
                 cells[key].merge(cell)
     rows = []
     for key, cell in cells.items():
-        buckets, histogram = (json.dumps(part) for part in cell.to_json())
+        buckets, histogram = (orjson.dumps(part).decode() for part in cell.to_json())
         sums = {"n": cell.n, "total": cell.total, "total_sq": cell.total_sq}
         rows.append({**key._asdict(), **sums, "buckets": buckets, "histogram": histogram})
     connection.execute(upsert(connection.dialect.name, _cell), rows)
@@ -171,7 +172,7 @@ def _extend_coverage(connection: Connection, arrivals: Mapping[CoverageKey, list
 
 
 def _read_payload(text: str) -> tuple[list[tuple[CellKey, Cell]], list[tuple[CoverageKey, float]]]:
-    payload = json.loads(text)
+    payload = orjson.loads(text)
     if payload["v"] != PAYLOAD_VERSION:
         raise ValueError(f"a flush in form {payload['v']}, this release reads {PAYLOAD_VERSION}")
     cells = []

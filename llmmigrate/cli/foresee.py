@@ -1,0 +1,208 @@
+"""Commands that look ahead: simulate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project
+from llmmigrate.cli.render import RANGE_NOTE, metric_table
+from llmmigrate.exceptions import ExitCode, RefusedError
+from llmmigrate.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from llmmigrate.foresight.simulate import Moment, Outcome, Rate, Simulation
+
+_DAY_S = 86400.0
+_MOST_RUNS = 10_000
+
+
+def register(app: typer.Typer) -> None:
+    app.command("simulate", context_settings=TARGETS)(exits(simulate))
+
+
+def simulate(
+    context: typer.Context,
+    target: MaybeTarget = None,
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", metavar="FILE", help="A file, or the name of a shipped scenario.")
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", help="Stop after so many days; by default the document's longest time.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Runs, each with the next seed: for rates.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="What chance begins with.")] = 1,
+    interval: Annotated[str, typer.Option("--interval", help="How often the runner looks.")] = "10m",
+    rps: Annotated[float | None, typer.Option("--rps", help="Requests a second, instead of the scenario's.")] = None,
+    requests: Annotated[
+        Path | None, typer.Option("--requests", metavar="FILE", help="A log of arrivals that units begin by.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Run a migration against simulated traffic.
+
+    The real runner, store and gates on a virtual clock, in a temporary store. Exit 0 however it ends.
+
+    \b
+    Example: llmmigrate simulate --scenario late-errors
+    Example: llmmigrate simulate support@head --scenario no-change --runs 20 --days 20
+    """
+    from llmmigrate.foresight import scenario as scenarios
+    from llmmigrate.foresight import simulate as simulation
+
+    run = project(context, format)
+    if not 1 <= runs <= _MOST_RUNS:
+        raise RefusedError(f"--runs must be from 1 to {_MOST_RUNS:,}")
+    if seed < 0:
+        raise RefusedError("--seed must not be below 0")
+    if rps is not None and not 0 < rps <= 1000:
+        raise RefusedError("--rps must be above 0, and 1000 at most")
+    try:
+        interval_s = parse_duration(interval)
+    except ValueError as error:
+        raise RefusedError(f"--interval: {error}") from error
+    loaded = scenarios.load(scenario).at(rps)
+    prepared = simulation.prepare(run.document(target), loaded, days=days, interval_s=interval_s, log=requests)
+    watcher = _Progress(run, runs, prepared.longest_s)
+    with watcher:
+        ended = [prepared.run(seed + number, number=number, watch=watcher) for number in range(runs)]
+    found = simulation.rates(loaded.scenario, ended)
+    run.emit(
+        {
+            "route": prepared.document.route,
+            "revision": prepared.document.revision,
+            "scenario": {"name": loaded.name, "description": loaded.scenario.description},
+            "interval_s": interval_s,
+            "longest_s": prepared.longest_s,
+            "assumed": list(prepared.assumed),
+            "rates": {name: rate.to_json() for name, rate in found.items()},
+            "runs": [one.to_json() for one in ended],
+        }
+    )
+    run.say(f"{loaded.name}: {loaded.scenario.description}")
+    _print_run(run, prepared, ended[0]) if runs == 1 else _print_runs(run, prepared, ended, found)
+    for words in prepared.assumed:
+        run.say(f"Assumed: {words}")
+    return int(ExitCode.DONE)
+
+
+class _Progress:
+    """Show on a terminal how far the runs are; elsewhere nothing."""
+
+    def __init__(self, run: Project, runs: int, longest_s: float) -> None:
+        self._runs, self._longest_s = runs, longest_s
+        shown = run.out.is_terminal and run.format is Format.table and not run.quiet
+        self._live = Live(console=run.out, transient=True, refresh_per_second=5) if shown else None
+
+    def __enter__(self) -> None:
+        if self._live is not None:
+            self._live.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exc)
+
+    def __call__(self, moment: Moment) -> None:
+        if self._live is not None:
+            line = (
+                f"run {moment.run + 1} of {self._runs}   {_when(moment.at_s)} of {_when(self._longest_s)} at most   "
+                f"{moment.state.phase or 'pending'}   {moment.requests:,} requests"
+            )
+            self._live.update(Text(line))
+
+
+def _when(seconds: float) -> str:
+    return format_duration(seconds)
+
+
+def _print_run(run: Project, prepared: Simulation, ended: Outcome) -> None:
+    document = prepared.document
+    run.say(f"{document.route} {document.revision}  {_ending(ended)}")
+    for moved in ended.moves:
+        run.say(f"  {_when(moved.at_s):>10}  {moved.start} → {moved.end}")
+        run.say(f"              {moved.why}")
+    for detail in ended.waits:
+        run.say(f"  waits for: {detail}")
+    if ended.metrics:
+        run.show(metric_table(list(ended.metrics), indent=2))
+        run.say(f"  {RANGE_NOTE}")
+    reach = ended.reach
+    run.say(
+        f"{reach.requests:,} requests of users; the candidate was called {reach.candidate:,} times, and answered "
+        f"{reach.served:,} requests of {reach.units:,} {document.migration.canary.unit}s."
+    )
+    if ended.changed_s is not None:
+        since, unit = ended.since_change, document.migration.canary.unit
+        run.say(
+            f"Since the change after {_when(ended.changed_s)}: {_when(ended.at_s - ended.changed_s)}, "
+            f"{since.candidate:,} requests of the candidate, {since.units:,} new {unit}s on it."
+        )
+
+
+def _ending(ended: Outcome) -> str:
+    if ended.status == "running":
+        return f"still at {ended.phase} after {_when(ended.at_s)}"
+    at = f" at {ended.phase}" if ended.acted else ""
+    return f"{ended.status.replace('_', ' ')}{at} after {_when(ended.at_s)}"
+
+
+_TITLES = {
+    "completed": "completed",
+    "rolled_back": "rolled back",
+    "paused": "paused for a person",
+    "running": "still under way",
+    "detected": "stopped after the change",
+    "false_rollback": "rolled back though nothing was different",
+    "false_pause": "paused though nothing was different",
+}
+
+
+def _print_runs(run: Project, prepared: Simulation, ended: list[Outcome], found: dict[str, Rate]) -> None:
+    document = prepared.document
+    every = _when(prepared.interval_s)
+    run.say(f"{document.route} {document.revision}  {len(ended)} runs, the runner looks every {every}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("  how it ended", "runs", "share", "95% range"):
+        table.add_column(column, no_wrap=True)
+    for name, rate in found.items():
+        share = f"{rate.count / rate.of:.1%}" if rate.of else "–"
+        low, high = rate.interval
+        table.add_row(f"  {_TITLES[name]}", f"{rate.count} of {rate.of}", share, f"[{low:.1%}, {high:.1%}]")
+    run.show(table)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("  of the runs that ended", "median", "9 in 10 within"):
+        table.add_column(column, no_wrap=True)
+    over = [one for one in ended if one.status != "running"]
+    stopped = [one for one in ended if one.acted and one.changed_s is not None]
+    rows: list[tuple[str, list[float], bool]] = [("time", [one.at_s for one in over], True)]
+    if stopped:
+        rows += [
+            ("time from the change to the stop", [one.at_s - (one.changed_s or 0.0) for one in stopped], True),
+            ("requests of the candidate since", [one.since_change.candidate for one in stopped], False),
+            ("requests of users answered by it since", [one.since_change.served for one in stopped], False),
+        ]
+    for title, values, timed in rows:
+        if values:
+            most = quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+            cells = [_when(value) if timed else f"{value:,.0f}" for value in (median(values), most)]
+            table.add_row(f"  {title}", *cells)
+    run.show(table)
+    for reason, count in _reasons(ended)[:5]:
+        run.say(f"  {count} times: {reason}")
+
+
+def _reasons(ended: list[Outcome]) -> list[tuple[str, int]]:
+    """Return what stopped runs, the commonest first: how and where, and the rule where it was one."""
+    found = Counter(
+        f"{one.status.replace('_', ' ')} at {one.phase}" + (f" by {one.rule}" if one.rule else "")
+        for one in ended
+        if one.acted
+    )
+    return found.most_common()
