@@ -92,7 +92,7 @@ def test_what_no_traffic_decides_is_taken_for_granted_and_said(tmp_path):
 
 
 def test_units_are_split_by_their_own_start_and_keep_their_arm(tmp_path):
-    ended = simulated(tmp_path, "traffic: {rps: 2, requests_per_unit: 4, gap: 600s}\n", days=0.25)
+    ended = simulated(tmp_path, "traffic: {rps: 2, requests_per_unit: 4, gap: 600s}\n", days=0.3)
     assert (ended.status, ended.phase) == ("running", "canary:100")
     [split] = [metric for metric in ended.metrics if metric["metric"] == "split"]
     assert split["verdict"] == "pass"

@@ -51,14 +51,21 @@ def evaluate(
         elif question.rule.worse:
             verdicts += _any_worse(question, migration, cells, recent)
         else:
-            both = samples(question, cells)
-            whole = _sized(question.whole(), both)
-            verdicts.append(_answer(whole, both, find(whole, cells, recent=recent, kept=state)))
+            verdicts.append(decide(question, cells, recent=recent, kept=state))
             if question.rule.by is not None:
                 verdicts += _by_type(question.of_type(), types or {})
     if stage.share > 0:
         verdicts.append(_split(cells, alpha_of_split(migration, plan)))
     return verdicts
+
+
+def decide(
+    question: Question, cells: Cells, *, recent: Sequence[Cells] = (), kept: Mapping[str, Kept] | None = None
+) -> MetricVerdict:
+    """Answer one rule that sets a limit, on all input types together."""
+    both = samples(question, cells)
+    whole = _sized(question.whole(), both)
+    return _answer(whole, both, find(whole, cells, recent=recent, kept=kept))
 
 
 def _sized(question: Question, both: Samples) -> Question:
