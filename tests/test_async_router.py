@@ -9,9 +9,10 @@ from types import MappingProxyType
 
 import pytest
 
-from llmmigrate import AsyncRouter, Chunk, Completion, ModelClient, ModelError, ToolCall, Usage
+from llmmigrate import AsyncRouter, Chunk, Completion, Decision, ModelClient, ModelError, ToolCall, Usage
 from llmmigrate.metrics.figures import figures
 from llmmigrate.models.openai_compatible import OpenAICompatibleClient
+from llmmigrate.routing.calls import Asked
 from llmmigrate.routing.mirror import MIRRORED_AT_ONCE
 from llmmigrate.routing.validity import schema_valid, tools_valid
 from tests.conftest import ROUTE
@@ -425,3 +426,37 @@ def test_what_cannot_be_judged_costs_no_user_an_answer(routed, asked):
     model, seen, _ = routed(scenario, old=Json(), new=Json())
     assert model == "fake/old"
     assert (seen["control"]["requests"], seen["candidate"]["requests"]) == (1, 1)
+
+
+STRUCTURE = {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("moves", "asks", "sent", "judged"),
+    [
+        ({}, STRUCTURE, STRUCTURE, STRUCTURE),
+        ({"response_format": {"type": "text"}}, STRUCTURE, {"type": "text"}, STRUCTURE),
+        ({"response_format": STRUCTURE}, None, STRUCTURE, STRUCTURE),
+        ({}, None, None, None),
+    ],
+)
+def test_the_document_says_what_is_sent_and_the_application_what_an_answer_must_be(moves, asks, sent, judged):
+    decision = Decision(ROUTE, "candidate", "openai/new", {"seed": 1, **moves}, 1, None, "u", 0)
+    asked = Asked([], response_format=asks, params={"temperature": 0})
+    assert asked.of(decision).response_format == sent
+    assert asked.of(decision).asked() == {
+        "seed": 1,
+        "temperature": 0,
+        **({"response_format": sent} if sent is not None else {}),
+    }
+    assert asked.structure(decision) == judged
+
+
+def test_both_arms_are_judged_by_the_structure_that_the_application_asks_for(routed):
+    async def scenario(router):
+        return await whole(router.astream(route=ROUTE, messages=[], response_format=STRUCTURE))
+
+    _, seen, _ = routed(
+        scenario, edit=lambda text: text.replace("params: {}", "params: {response_format: {type: text}}", 1)
+    )
+    assert (seen["control"]["schema_validity"], seen["candidate"]["schema_validity"]) == (0.0, 0.0)

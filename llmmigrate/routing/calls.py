@@ -53,19 +53,33 @@ class Asked:
         return self if self.timeout_s is None else replace(self, timeout_s=max(0.0, self.timeout_s - spent_s))
 
     def of(self, decision: Decision) -> ChatRequest:
-        """Return the request for a decision's model; the document's parameters win over the caller's."""
+        """Return the request for a decision's model; the document's parameters win over the caller's.
+
+        A `response_format` among them takes the place of the caller's, so that a model can be moved away from it with
+        `{type: text}`.
+        """
+        params = {**self.params, **decision.params}
+        moved = params.pop("response_format") if decision.params.get("response_format") else None
         return ChatRequest(
             model=decision.model,
             messages=self.messages,
-            params={**self.params, **decision.params},
+            params=params,
             tools=self.tools,
             tool_choice=self.tool_choice,
-            response_format=self.response_format,
+            response_format=moved or self.response_format,
             system=decision.system,
             api_base=decision.api_base,
             timeout_s=self.timeout_s,
             longest_wait_s=self.longest_wait_s,
         )
+
+    def structure(self, decision: Decision) -> Mapping[str, Any] | None:
+        """Return the structure that an answer is judged by: what the caller asked for, whatever was sent.
+
+        Where the caller asked for none, it is what the document asks for of this model.
+        """
+        asked = self.response_format or self.params.get("response_format") or decision.params.get("response_format")
+        return asked if isinstance(asked, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +208,7 @@ class Caller:
         tools = schema = None
         try:
             tools = tools_valid(completion.tool_calls, asked.tools)
-            schema = schema_valid(completion.text, asked.response_format, completion.tool_calls)
+            schema = schema_valid(completion.text, asked.structure(decision), completion.tool_calls)
         except Exception:  # noqa: BLE001 (the user has an answer; it is logged)
             _log.exception("an answer could not be judged by the tools and the structure that were asked")
         self._core.observe(
