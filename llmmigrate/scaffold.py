@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -92,12 +93,16 @@ def new(
     now: datetime,
     template: str | None = None,
     revision: str | None = None,
+    current_params: Mapping[str, Any] | None = None,
+    target_params: Mapping[str, Any] | None = None,
+    api_base: str | None = None,
 ) -> NewDocument:
     """Write the next document on a route's head, checked before it is written.
 
-    `current` may be left out where the route has a head. The head file of the route is written too. Raises
-    RefusedError, TargetNotFound for an unknown template, DocumentInvalid where the values make no valid document,
-    GraphError where the route's line is at fault; then nothing is written.
+    `current` may be left out where the route has a head; its parameters are then the head's, and the target's are the
+    same unless they are given. `api_base` is the address of a server of one's own that serves both. The head file of
+    the route is written too. Raises RefusedError, TargetNotFound for an unknown template, DocumentInvalid where the
+    values make no valid document, GraphError where the route's line is at fault; then nothing is written.
     """
     head = graph.head(route)
     if head is not None and current not in (None, head.migration.target.model):
@@ -112,6 +117,7 @@ def new(
     if graph.get(revision) is not None:
         raise RefusedError(f"revision {revision} exists already", hint="leave --rev-id out")
     own = head.migration.target if head is not None else None
+    params = current_params if current_params is not None else own.params if own is not None else {}
     values = {
         "revision": revision,
         "down_revision": head.migration.revision if head is not None else None,
@@ -120,9 +126,11 @@ def new(
         "created": to_text(now),
         "current": current,
         "current_system": own.system if own is not None else None,
-        "current_api_base": own.api_base if own is not None else None,
-        "params": own.params if own is not None else {},
+        "current_api_base": own.api_base if own is not None else api_base,
+        "params": params,
         "target": target,
+        "target_params": target_params if target_params is not None else params,
+        "target_api_base": api_base,
         "facts": {"current": _facts(current), "target": _facts(target), "source": costmap.source()},
         "driver": driver,
         "judge": _judge(current, target),

@@ -273,7 +273,17 @@ def test_templates_are_listed_and_one_s_own_comes_first(project):
 
 @pytest.mark.parametrize(
     "template",
-    ["generic", "version-bump", "provider-switch", "self-hosted", "small-traffic", "production", "demo", "quick"],
+    [
+        "generic",
+        "version-bump",
+        "provider-switch",
+        "self-hosted",
+        "small-traffic",
+        "production",
+        "demo",
+        "quick",
+        "real-demo",
+    ],
 )
 def test_every_fresh_scaffold_passes_the_check_and_holds(project, template):
     document(project).unlink()

@@ -55,3 +55,4 @@ def test_the_installed_wheel_runs_init_new_status_and_demo(installed, tmp_path):
     statuses = [row["to_status"] for row in body["history"]]
     assert "completed" in statuses
     assert statuses[-1] == "rolled_back"
+    assert body["real"] is None  # its packages are not there

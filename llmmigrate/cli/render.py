@@ -14,9 +14,14 @@ from llmmigrate.verdict import worded
 
 def state_line(before: RouteState, after: RouteState) -> str:
     """Return one line for a transition: route, revision, from, to."""
+    words = move(before, after)
+    return f"{after.route} {after.revision}  {words}   (attempt {after.attempt}, generation {after.generation})"
+
+
+def move(before: RouteState, after: RouteState) -> str:
+    """Return from where to where a transition went."""
     start = before.phase if before.active and before.phase else "pending"
-    end = after.phase if after.status == "running" else after.status
-    return f"{after.route} {after.revision}  {start} → {end}   (attempt {after.attempt}, generation {after.generation})"
+    return f"{start} → {after.phase if after.status == 'running' else after.status}"
 
 
 def ago(then: datetime, now: datetime) -> str:

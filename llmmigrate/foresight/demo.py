@@ -26,6 +26,7 @@ from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import RouteState, Transition
 from llmmigrate.models import ChatRequest, Completion, ModelClient, RecordedClient
 from llmmigrate.routing.router import Router
+from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner import Controller
 from llmmigrate.store import Store
 from llmmigrate.verdict import MetricVerdict
@@ -67,7 +68,11 @@ class Flaky(ModelClient):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A moment of the demonstration, for those who watch: virtual time, state, verdicts, what it waits for."""
+    """A moment of a demonstration, for those who watch: its time, state, verdicts, what it waits for.
+
+    `under_way` are requests that are being answered: what was asked, and the answer so far. `note` says what else
+    happens at a move.
+    """
 
     at: datetime
     state: RouteState
@@ -76,6 +81,8 @@ class Scene:
     waits: tuple[str, ...]
     requests: int
     moved: tuple[RouteState, RouteState, Transition] | None = None
+    under_way: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -213,7 +220,7 @@ class _Player:
     ) -> None:
         if self._watch is not None:
             at, requests = self._clock.now(), self._story.requests
-            self._watch(Scene(at, state, _share(state), verdicts, waits, requests, moved))
+            self._watch(Scene(at, state, share_of(state), verdicts, waits, requests, moved))
 
     def _step(self, router: Router, served: Counter[str] | None = None) -> None:
         """Let a quarter of an hour pass: send its requests, and flush what was counted."""
@@ -254,7 +261,6 @@ def _name(state: RouteState) -> str:
     return (state.phase or "pending") if state.status == "running" else state.status
 
 
-def _share(state: RouteState) -> float:
-    from llmmigrate.routing.snapshot import Snapshot
-
+def share_of(state: RouteState) -> float:
+    """Return the share of units that a route's candidate serves."""
     return Snapshot.from_text(state.snapshot).share if state.snapshot is not None else 0.0
