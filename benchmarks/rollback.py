@@ -24,7 +24,7 @@ from statistics import median, quantiles
 from sqlalchemy import make_url
 
 from llmmigrate import Router
-from llmmigrate.routing.core import LEASE_S
+from llmmigrate.routing.snapshot import LEASE_S
 from llmmigrate.runner import downgrade
 from llmmigrate.runner.rollback import DowngradeResult
 from llmmigrate.store import Store

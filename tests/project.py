@@ -17,12 +17,21 @@ from llmmigrate.store import Store
 CONTROL, TARGET = "hosted_vllm/old", "hosted_vllm/new"
 
 
-def straight_to_canary(text: str) -> str:
-    """Edit a document so that its first stage with traffic is a canary of 50%: shadow is waived."""
+def without_shadow(text: str) -> str:
+    """Edit a document so that it begins with its canary: shadow is waived."""
     text, waived = re.subn(r"(?m)^shadow:\n(  .*\n)+", 'shadow: {waived: "tested elsewhere"}\n', text)
-    text, cut = re.subn(r"(?m)^    - \{traffic: (5|25)%.*\n", "", text)
-    assert (waived, cut) == (1, 2)
+    assert waived == 1
     return text
+
+
+def straight_to_canary(text: str) -> str:
+    """Edit a document so that it begins with a canary of 50%."""
+    text, cut = re.subn(r"(?m)^    - \{traffic: (5|25)%.*\n", "", without_shadow(text))
+    assert cut == 2
+    return text
+
+
+_EDITS = {"canary:5": without_shadow, "canary:50": straight_to_canary}
 
 
 class Project:
@@ -44,7 +53,7 @@ class Project:
         return Graph(load_folder(self.config.versions, root=self.config.root))
 
     def add(self, route: str, phase: str, *, addresses: Mapping[str, str] | None = None) -> None:
-        """Add a document of a route; `phase` is `canary:50`, or one before, and `addresses` are servers by model."""
+        """Add a document of a route that is to begin at a phase; `addresses` are servers by model."""
         made = scaffold.new(
             self.config,
             self.graph(),
@@ -60,7 +69,7 @@ class Project:
         for model, address in (addresses or {}).items():
             text, found = re.subn(f'(?m)^  model: "?{model}\\b.*\n', f"\\g<0>  api_base: {address}\n", text)
             assert found == 1
-        made.file.write_text(straight_to_canary(text) if phase == "canary:50" else text, "utf-8")
+        made.file.write_text(_EDITS.get(phase, str)(text), "utf-8")
 
     def enter(self, store: Store, route: str, phase: str) -> RouteState:
         """Begin an attempt of a route's document, and again where one was rolled back; it is at the phase then."""

@@ -26,6 +26,7 @@ def router(world):
     with world.router() as router:
         world.reach(router, "canary:100")
         router.poll()
+        world.clock.advance(60)
         yield router
 
 
@@ -121,6 +122,7 @@ def test_who_began_while_it_drained_stays_on_control_after_a_resume(world, route
     router.poll()
     assert arms(router, world, before) == opened
     assert set(arms(router, world, during)) == {"control"}
+    world.clock.advance(60)
     assert "candidate" in arms(router, world, world.clock.now())
     assert Snapshot.from_text(world.store.route(ROUTE).snapshot).drain is None
 

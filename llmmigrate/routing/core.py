@@ -32,7 +32,7 @@ from llmmigrate.routing.input_types import input_type_of
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.samples import Redact, Sampler
 from llmmigrate.routing.shadow import Spending, is_repeated
-from llmmigrate.routing.snapshot import Snapshot, Target
+from llmmigrate.routing.snapshot import LEASE_S, Snapshot, Target
 from llmmigrate.routing.spool import default_folder
 from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
@@ -46,8 +46,6 @@ _log = logging.getLogger(__name__)
 POLL_S = 1.0
 FLUSH_S = 5.0
 _CHANGES_PER_POLL = 3
-LEASE_S = 30.0
-"""How long a replica may serve a candidate after it last heard of the store; then it is back on control."""
 
 
 class Decision(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.clock import from_text, to_text
@@ -15,6 +15,14 @@ from llmmigrate.stages import Stage
 if TYPE_CHECKING:
     from llmmigrate.document import Document, Migration
     from llmmigrate.document.prompts import Side
+
+
+LEASE_S = 30.0
+"""How long a replica may serve a candidate after it last heard of the store; then it is back on control."""
+
+_SETTLED = timedelta(seconds=LEASE_S + 5)
+"""How long after it is decided a larger share counts for conversations that begin: no replica that has not heard of it
+has a lease by then, so that all replicas judge a conversation alike from its first turn on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +116,19 @@ class Snapshot:
 def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, generation: int, at: datetime) -> Snapshot:
     """Return the routing of a stage that begins at `at`, continuing the ramp of the attempt so far.
 
-    A stage with a smaller share than the ramp has reached cuts it all to that share: whatever conversation is beyond
-    it is on control at once. One that began while the attempt was draining stays on control.
+    A larger share is for conversations that begin when every replica knows of it, 35 seconds later, and for requests
+    without a start at once. A stage with a smaller share than the ramp has reached cuts it all to that share: whatever
+    conversation is beyond it is on control at once. One that began while the attempt was draining stays on control.
     """
     migration = document.migration
     steps: tuple[tuple[datetime, float], ...] = ()
     if stage.share > 0:
         steps = tuple((since, min(share, stage.share)) for since, share in (previous.steps if previous else ()))
         if steps and previous is not None and previous.drain is not None:
-            steps = (*steps, (previous.drain.since, 0.0))
+            closed = previous.drain.since
+            steps = (*(step for step in steps if step[0] <= closed), (closed, 0.0))
         if not steps or steps[-1][1] != stage.share:
-            steps = (*steps, (at, stage.share))
+            steps = (*steps, (at + _SETTLED, stage.share))
     return Snapshot(
         route=migration.route,
         generation=generation,

@@ -151,10 +151,10 @@ def candidate_fails(
     found = stage.counts(route)
     users = sum(found.observed) if phase != "shadow" else found.observed[0]
     outcome = Outcome(f"candidate {name}", phase, stage.status(route), requests, users, seen)
-    expected = (requests, requests) if phase == "shadow" else (found.assigned[0], requests - found.assigned[0])
-    if found.assigned != expected or users != requests:
+    beside = found.observed[1] + found.dropped if phase == "shadow" else 0
+    if users != requests or sum(found.assigned) != users + beside:
         outcome.broken.append(f"{requests} requests were counted as {found}")
-    if phase == "shadow" and found.observed[1] + found.dropped != requests:
+    if phase == "shadow" and outcome.status == "running" and beside != requests:
         outcome.broken.append(f"{requests} mirrored calls were counted as {found}")
     if outcome.midway and not (name == "cuts streams midway" and phase != "shadow"):
         outcome.broken.append(f"{outcome.midway} streams broke midway")
