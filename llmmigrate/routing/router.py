@@ -71,8 +71,8 @@ class Router(RoutingCore):
         `unit` is what sticks to one arm (the conversation or user id; a request without one stands alone),
         `started_at` when it began. Messages, tools, tool_choice and response_format are OpenAI-shaped; the document's
         parameters win over `params`. Where the candidate fails, control answers instead (unless the document says
-        `surface`) and the failure is booked on the candidate. Raises ModelError where the call failed, TargetNotFound
-        for a route that was never upgraded.
+        `surface`) and the failure is booked on the candidate, which has half of `timeout_s` for its answer, or a minute
+        where that is None. Raises ModelError where the call failed, TargetNotFound for a route that was never upgraded.
         """
         asked = Asked(messages, tools, tool_choice, response_format, params or {}, timeout_s)
         begun = self._caller.begin(
