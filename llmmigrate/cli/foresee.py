@@ -1,8 +1,9 @@
-"""Commands that look ahead: simulate."""
+"""Commands that look ahead: simulate, plan."""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,15 @@ from rich.text import Text
 
 from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project
 from llmmigrate.cli.render import RANGE_NOTE, metric_table
-from llmmigrate.exceptions import ExitCode, RefusedError
+from llmmigrate.exceptions import ExitCode, RefusedError, StoreMissing
 from llmmigrate.units import format_duration, parse_duration
+from llmmigrate.verdict import worded
 
 if TYPE_CHECKING:
+    from llmmigrate.foresight.basis import Basis
+    from llmmigrate.foresight.plan import Outlook, RulePlan
     from llmmigrate.foresight.simulate import Moment, Outcome, Rate, Simulation
+    from llmmigrate.store import Store
 
 _DAY_S = 86400.0
 _MOST_RUNS = 10_000
@@ -26,6 +31,7 @@ _MOST_RUNS = 10_000
 
 def register(app: typer.Typer) -> None:
     app.command("simulate", context_settings=TARGETS)(exits(simulate))
+    app.command("plan", context_settings=TARGETS)(exits(plan))
 
 
 def simulate(
@@ -206,3 +212,97 @@ def _reasons(ended: list[Outcome]) -> list[tuple[str, int]]:
         if one.acted
     )
     return found.most_common()
+
+
+def plan(
+    context: typer.Context,
+    target: MaybeTarget = None,
+    rps: Annotated[
+        float | None, typer.Option("--rps", help="Requests a second; by default the route's own, by the store.")
+    ] = None,
+    requests: Annotated[
+        Path | None, typer.Option("--requests", metavar="FILE", help="A log of requests, for their rate.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Say how long each gate takes, and what it can see.
+
+    By the gates' own functions, where both models are equal. Exit 6 where it is too late to end before a model retires.
+
+    \b
+    Example: llmmigrate plan support --rps 0.5
+    """
+    from llmmigrate.foresight.basis import basis
+    from llmmigrate.foresight.plan import outlook
+
+    run = project(context, format)
+    if rps is not None and not 0 < rps <= 1e6:
+        raise RefusedError("--rps must be above 0, and a million at most")
+    document = run.document(target)
+    found = basis(_store(run), document.route, per_second=rps, log=requests)
+    told = outlook(document.migration, per_second=found.per_second, figures=found.figures)
+    late = told.latest_start is not None and told.latest_start < datetime.now(UTC)
+    known = sorted(found.figures.known)
+    body = {"route": document.route, "revision": document.revision, "source": found.source, "measured": known}
+    run.emit({**body, "too_late": late, **told.to_json()})
+    run.say(f"{document.route} {document.revision}  at {found.per_second:.3g} req/s ({found.source})")
+    _print_plan(run, told)
+    _print_sums(run, told, found, late=late)
+    return int(ExitCode.UNFIT if late else ExitCode.DONE)
+
+
+def _store(run: Project) -> Store | None:
+    try:
+        return run.look()
+    except StoreMissing:
+        return None
+
+
+def _print_plan(run: Project, told: Outlook) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("  stage", "takes", "rule", "proved after", "stops, in the shortest time", "in the longest"):
+        table.add_column(column, no_wrap=True)
+    for stage in told.stages:
+        takes = _when(stage.expected_s) if stage.expected_s is not None else f"over {_when(stage.max_s)}"
+        for number, rule in enumerate(stage.rules):
+            first = (f"  {stage.name}", takes) if number == 0 else ("", "")
+            seen = (_seen(rule, rule.effect), _seen(rule, rule.effect_longest))
+            table.add_row(*first, f"{rule.title} {rule.limit}", _proved(rule), *seen)
+    run.show(table)
+
+
+def _proved(rule: RulePlan) -> str:
+    if rule.need == "watch":
+        return "watched"
+    if rule.passes_s is None or rule.samples is None:
+        return "never"
+    return f"{_when(rule.passes_s)}, {rule.samples:,.0f} requests"
+
+
+def _seen(rule: RulePlan, effect: float | None) -> str:
+    return worded(effect, rule.unit) if effect is not None else "–"
+
+
+def _print_sums(run: Project, told: Outlook, found: Basis, *, late: bool) -> None:
+    if told.total_s is not None:
+        run.say(f"From start to end {_when(told.total_s)}, where both models are equal.")
+    else:
+        run.say("It does not end by itself: a gate stays shut.")
+    shadow = next((stage for stage in told.stages if stage.mirror), None)
+    if shadow is not None and shadow.cost is not None:
+        run.say(f"Shadow costs about ${shadow.cost:,.2f}.")
+    elif shadow is not None:
+        run.say("What shadow costs is not known: write monitoring.projection.cost_per_request.")
+    if told.judge_cost is not None:
+        run.say(f"The judge costs ${told.judge_cost:,.2f} at most, by its budget.")
+    if told.latest_start is not None and told.deadline is not None:
+        when = f"{told.latest_start:%Y-%m-%d %H:%M} UTC"
+        past = ": that is past" if late else ""
+        run.say(f"Start by {when}{past}: {told.deadline[0]} retires on {told.deadline[1]}.")
+    else:
+        run.say("Nobody knows when either model retires: write current.retires and target.retires.")
+    known = sorted(found.figures.known)
+    whose = f"its own ({', '.join(known)}), else usual" if known else "usual: nothing was measured yet"
+    run.say(f"Figures of control are {whose}. What is stopped is the smallest change of all of its requests.")
+    for line in told.advice:
+        run.say(f"  {line}")
