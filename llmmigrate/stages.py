@@ -16,6 +16,9 @@ MAX_HOLD_S = 7 * 86400.0
 MIN_SAMPLES = {"standard": 300, "demo": 60}
 """Requests per arm below which no metric passes. `demo` is for demonstrations: it decides too early for real users."""
 
+P99_FROM = 0.25
+"""The candidate's share from which on a p99 is proved by itself; at a smaller one its p95 serves."""
+
 _TOLERANCE_BELOW_25 = 2.0
 _TOLERANCE_BELOW_50 = 1.5
 

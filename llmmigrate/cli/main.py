@@ -70,6 +70,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "heads": "look",
         "history": "look",
         "watch": "watch",
+        "explain": "why",
     },
     "store": {"db": "storage", "ensure-version": "storage"},
     "show": {"demo": "demonstrate"},

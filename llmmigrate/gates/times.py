@@ -8,15 +8,13 @@ from llmmigrate.gates.quantiles import quantile_difference, quantile_interval
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.histogram import LAST, upper_edge
+from llmmigrate.stages import P99_FROM
 
 LONGEST_S = upper_edge(LAST)
 """What stands for the open end of a range of times: figures are kept as JSON, which has no infinity."""
 
 MOST = 1000.0
 """The same for relative changes."""
-
-P99_FROM = 0.25
-"""The candidate's share from which on a p99 is proved by itself; at a smaller one its p95 serves."""
 
 Range = tuple[float, float]
 
