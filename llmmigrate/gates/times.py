@@ -33,9 +33,9 @@ def against_limit(question: Question, candidate: Sample, q: float, limit: float)
         return _closed(ends, LONGEST_S)
 
     failed = past(at(q, question.alpha_fail), limit, 1)
-    proved = _proved(question, q)
-    passed = at(proved, ALPHA)[1] <= bound
-    return Finding(limit, bound, estimate, at(q, ALPHA), failed=failed, passed=passed, note=_note(q, proved))
+    proved, interval = _proved(question, q), at(q, ALPHA)
+    passed = (interval if proved == q else at(proved, ALPHA))[1] <= bound
+    return Finding(limit, bound, estimate, interval, failed=failed, passed=passed, note=_note(q, proved))
 
 
 def against_control(
@@ -67,10 +67,10 @@ def against_control(
         return _closed(ends, MOST if relative else LONGEST_S)
 
     failed = past(at(q, question.alpha_fail), margin, direction)
-    proved = _proved(question, q)
-    passed = inside(at(proved, ALPHA), abs(bound), direction)
+    proved, interval = _proved(question, q), at(q, ALPHA)
+    passed = inside(interval if proved == q else at(proved, ALPHA), abs(bound), direction)
     estimate = new / old - 1 if relative else new - old
-    return Finding(signed, bound, estimate, at(q, ALPHA), failed=failed, passed=passed, note=_note(q, proved))
+    return Finding(signed, bound, estimate, interval, failed=failed, passed=passed, note=_note(q, proved))
 
 
 def slower(control: Sample, candidate: Sample, q: float) -> bool:
