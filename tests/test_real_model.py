@@ -97,6 +97,12 @@ def test_a_prompt_that_is_too_long_is_classed_by_a_real_server(served):
 
 
 @installed
+def test_a_proxy_that_the_environment_names_is_passed_by(served, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert asyncio.run(ask(replace(ASK, api_base=f"{served.address}/v1"))).text
+
+
+@installed
 def test_a_real_model_that_is_cut_off_is_rolled_back_for_broken_json(served, tmp_path, monkeypatch):
     monkeypatch.setattr(real_demo, "AFTERWARDS", 3)
     monkeypatch.setattr(real_demo, "LONG_OF_THREE", 3)

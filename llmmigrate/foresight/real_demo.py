@@ -333,7 +333,10 @@ class _Player:
                 answer = chunk.completion or answer
         except ModelError as error:
             if not self._served.alive:
-                raise LlmmigrateError(f"the model server ended midway: {error.message}") from error
+                raise LlmmigrateError(
+                    f"the model server ended midway (exit code {self._served.process.returncode})",
+                    hint=f"its log is {self._served.log}; llmmigrate demo --fast does without it",
+                ) from error
         self._note(state, number, text, answer)
 
     def _note(self, state: RouteState, number: int, text: str, answer: Completion | None) -> None:

@@ -36,10 +36,11 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A server that answers at `address`, such as http://127.0.0.1:43253; `process` serves it."""
+    """A server that answers at `address`, such as http://127.0.0.1:43253; its `process` writes to the file `log`."""
 
     address: str
     process: subprocess.Popen[str]
+    log: Path
 
     @property
     def alive(self) -> bool:
@@ -90,7 +91,7 @@ def serve(names: Sequence[str], *, log: Path) -> Iterator[ServedModel]:
                     hint="llmmigrate demo --fast plays the recorded story, without it",
                 )
             with _no_proxy():
-                yield ServedModel(address, process)
+                yield ServedModel(address, process, log)
         finally:
             process.stdin.close()
             try:
