@@ -48,6 +48,7 @@ def test_a_candidate_that_fails_from_a_stage_on_is_rolled_back_there(tmp_path):
     ended = simulated(tmp_path, 'changes:\n  - {since: "canary:25", errors: 30%}\n')
     assert (ended.status, ended.phase) == ("rolled_back", "canary:25")
     assert ended.why.startswith("rollback[0]: error rate ")
+    assert ended.rule == "rollback[0] on error_rate"
     assert [move.end for move in ended.moves] == [
         "regression", "shadow", "canary:5", "canary:25", "rolling_back", "rolled_back"
     ]  # fmt: skip
@@ -237,7 +238,7 @@ def test_rates_tell_false_rollbacks_from_detections(tmp_path):
     assert (found["detected"].count, found["detected"].of) == (2, 2)
     assert found["false_rollback"].count == 0
     low, high = found["detected"].interval
-    assert 0 < low < 1 == high
+    assert (low, high) == (pytest.approx(0.158, abs=0.001), 1.0)  # 0.025 ** (1 / 2)
     alike = written(tmp_path, "traffic: {rps: 0.2}\n")
     held = rates(alike.scenario, [prepare(quick(), alike, days=0.1, interval_s=600).run(1)])
     assert (held["running"].count, held["false_rollback"].count) == (1, 0)

@@ -2,23 +2,25 @@
 
 Nothing here decides anything. Requests are drawn and counted as a router would count them; what it would flush goes
 through the store, is folded and decided on by the same tick as everything else. Many requests are drawn and added up
-at a time, so that five weeks take seconds.
+at a time: what a simulation spends is the runner's own ticks.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from scipy.stats import binomtest
 
 from llmmigrate.clock import VirtualClock
 from llmmigrate.document import Document, load_applied
@@ -27,8 +29,6 @@ from llmmigrate.exceptions import RefusedError
 from llmmigrate.foresight.behaviour import agreement, outcomes, tally
 from llmmigrate.foresight.scenario import Loaded, Scenario
 from llmmigrate.foresight.traffic import Requests, Traffic, read_arrivals
-from llmmigrate.gates import proportion_interval
-from llmmigrate.gates.questions import ALPHA
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import WATCH_S, RouteState, Transition
 from llmmigrate.metrics.catalogue import ANY, CATALOGUE, metric_of
@@ -410,20 +410,29 @@ class _Run:
             changed_s=self._changed_s,
             since_change=self._since_change,
             waits=waits,
-            metrics=tuple(verdict.to_json() for verdict in looked.verdicts),
+            metrics=self._evidence() if ended else tuple(verdict.to_json() for verdict in looked.verdicts),
         )
+
+    def _evidence(self) -> tuple[dict[str, Any], ...]:
+        """Return the verdicts that the last decision was taken on, as history has them."""
+        frozen = [row["evidence"] for row in self._store.history(self._route) if row["evidence"]]
+        return tuple(json.loads(frozen[-1])["metrics"]) if frozen else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many runs of how many; `interval` is the 95% range, valid at every number of runs."""
+    """How many runs of how many."""
 
     count: int
     of: int
-    interval: tuple[float, float] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "interval", proportion_interval(self.count, self.of, alpha=ALPHA, n_opt=50))
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact 95% range for a number of runs that was fixed before them (Clopper and Pearson 1934)."""
+        if self.of == 0:
+            return 0.0, 1.0
+        found = binomtest(self.count, self.of).proportion_ci(0.95, method="exact")
+        return float(found.low), float(found.high)
 
     def to_json(self) -> dict[str, Any]:
         share = self.count / self.of if self.of else None
