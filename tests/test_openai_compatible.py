@@ -31,6 +31,7 @@ WEATHER = {
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef0123")
     monkeypatch.setenv("MISTRAL_API_KEY", "mistral-0123456789abcdef")
+    monkeypatch.setenv("AZURE_API_KEY", "azure-0123456789abcdef")
 
 
 def ask(request: ChatRequest = ASK, *faults: Fault, model: Model | None = None, **options):
@@ -200,16 +201,39 @@ def test_mistral_gets_its_own_names_and_no_stream_options():
     assert chunks[-1].usage == Usage(12, 7, 4, 2)
 
 
-def test_a_foreign_tool_call_id_is_mistrals_bad_request():
+@pytest.mark.parametrize("model", ["mistral/mistral-large-latest", "azure/gpt-4o"])
+def test_another_models_ids_of_tool_calls_are_written_as_the_provider_takes_them_and_said(model):
     function = {"name": "weather", "arguments": "{}"}
+    ids = ["call_0fypS1hVX" + "x" * 40, "call_1" + "y" * 40]
     history = [
         *ASK.messages,
-        {"role": "assistant", "tool_calls": [{"id": "call_0fypS1hVX", "type": "function", "function": function}]},
-        {"role": "tool", "tool_call_id": "call_0fypS1hVX", "content": "mild"},
+        {"role": "assistant", "tool_calls": [{"id": one, "type": "function", "function": function} for one in ids]},
+        *({"role": "tool", "tool_call_id": one, "content": "mild"} for one in ids),
     ]
-    error, _ = ask(replace(ASK, model="mistral/mistral-large-latest", messages=history))
+    answer, server = ask(replace(ASK, model=model, messages=history))
+    called, *results = server.requests[0]["messages"][1:]
+    assert answer.text == ANSWER
+    assert [call["id"] for call in called["tool_calls"]] == [result["tool_call_id"] for result in results]
+    assert len({result["tool_call_id"] for result in results}) == 2
+    provider = "mistral" if "mistral" in model else "openai"
+    assert answer.dropped == (f"messages: 2 ids of tool calls sent as {provider} takes them",)
+    assert history[1]["tool_calls"][0]["id"] == ids[0]
+
+
+def test_ids_that_a_provider_takes_and_those_of_a_server_whose_rules_are_not_known_stay():
+    message = {"role": "tool", "tool_call_id": "call_" + "x" * 40, "content": "mild"}
+    call = prepare(replace(ASK, model="hosted_vllm/m", messages=[message], api_base="http://127.0.0.1"), stream=False)
+    assert (call.body["messages"], call.dropped) == ([message], ())
+    own = {"role": "tool", "tool_call_id": "abcDEF123", "content": "mild"}
+    call = prepare(replace(ASK, model="mistral/mistral-large-latest", messages=[own]), stream=False)
+    assert (call.body["messages"], call.dropped) == ([own], ())
+
+
+def test_an_order_of_turns_that_mistral_does_not_take_is_a_bad_request():
+    messages = [*ASK.messages, {"role": "assistant", "content": "It is"}]
+    error, _ = ask(replace(ASK, model="mistral/mistral-large-latest", messages=messages))
     assert error.error_class == "bad_request"
-    assert "length of 9" in str(error)
+    assert "Expected last role User or Tool" in str(error)
 
 
 def test_options_of_clients_are_not_sent_and_named():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmmigrate.models import ChatRequest
 from llmmigrate.models.litellm_client import LiteLLMClient
+from llmmigrate.models.sent import changes
 from llmmigrate.models.sent_messages import message_changes
 from tests import asking
 from tests.asking import QUICK
@@ -123,3 +126,36 @@ def test_a_text_that_nobody_wrote_and_a_turn_that_moved_are_said(model, messages
 def test_texts_are_held_against_each_other_however_they_are_joined(sent, said):
     asked = [{"role": "user", "content": "One"}, {"role": "user", "content": [{"type": "text", "text": "Two"}]}]
     assert tuple(message_changes(asked, sent)) == said
+
+
+words = st.sampled_from(
+    [
+        *(
+            "tools",
+            "function",
+            "name",
+            "parameters",
+            "properties",
+            "type",
+            "anyOf",
+            "items",
+            "$ref",
+            "$defs",
+            "enum",
+            "a",
+        ),
+        *("messages", "role", "content", "text", "parts", "system", "tool_choice", "response_format", "json_schema"),
+        *("schema", "toolConfig", "function_declarations", "input_schema", "inputSchema", "toolSpec", "json"),
+    ]
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "auto", "#/$defs/a", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=14,
+)
+bodies = st.dictionaries(words, anything, max_size=5)
+
+
+@given(bodies, bodies, st.lists(st.dictionaries(words, anything, max_size=3), max_size=3))
+def test_no_body_whatsoever_makes_the_comparison_fail(asked, sent, messages):
+    assert all(isinstance(line, str) for line in (*changes(asked, sent), *message_changes(messages, sent)))

@@ -90,6 +90,15 @@ def test_a_choice_at_the_top_becomes_one_object_with_all_properties_and_is_said(
         assert sent(EITHER, other) == EITHER
 
 
+def test_alternatives_that_differ_in_a_property_leave_it_open():
+    kinds = [{"type": "object", "properties": {"kind": {"const": one}}, "required": ["kind"]} for one in "abc"]
+    assert sent({"oneOf": kinds}, "openai") == {
+        "type": "object",
+        "properties": {"kind": {"anyOf": [{"const": "a"}, {"const": "b"}, {"const": "c"}]}},
+        "required": ["kind"],
+    }
+
+
 def test_openai_is_told_of_items_and_properties_that_may_be_anything():
     schema = {"type": "object", "properties": {"a": {"type": ["array", "null"]}, "b": {"anyOf": [{"type": "array"}]}}}
     made = to_provider([with_schema(schema)], "openai")
@@ -106,6 +115,7 @@ def test_openai_is_told_of_items_and_properties_that_may_be_anything():
     [
         ({"type": ["string", "null"], "pattern": "^a"}, {"type": "string", "pattern": "^a", "nullable": True}, None),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "string", "nullable": True}, None),
+        ({"anyOf": [{"$ref": "#/$defs/P"}, {"type": "null"}]}, {"type": "string", "nullable": True}, None),
         ({"const": "z"}, {"type": "string", "enum": ["z"]}, None),
         ({"enum": ["a", None]}, {"type": "string", "enum": ["a"], "nullable": True}, None),
         ({"allOf": [{"$ref": "#/$defs/P"}], "description": "d"}, {"type": "string", "description": "d"}, None),
@@ -198,7 +208,8 @@ anything = st.recursive(
 
 @given(anything, st.sampled_from(sorted(DIALECTS)))
 def test_no_parameters_whatsoever_make_it_fail(parameters, dialect):
-    made = to_provider([with_schema(parameters)], dialect)
+    within = {"type": "object", "properties": {"p": parameters}}
+    made = to_provider([with_schema(parameters), with_schema(within)], dialect)
     json.dumps(made.tools)
 
 
@@ -230,7 +241,8 @@ def fitting(draw: st.DrawFn, depth: int = 2) -> tuple[dict[str, Any], Any]:
     if kind == "object":
         there = {name: value for name, (_, value) in zip("xyz", parts, strict=False) if draw(st.booleans())}
         properties = {name: schema for name, (schema, _) in zip("xyz", parts, strict=False)}
-        return {"type": "object", "properties": properties, "required": sorted(there)}, there
+        closed = {"additionalProperties": False}  # an alternative that takes what it does not know is not followed
+        return {"type": "object", "properties": properties, "required": sorted(there), **closed}, there
     return {kind: [schema for schema, _ in parts]}, draw(st.sampled_from([value for _, value in parts]))
 
 

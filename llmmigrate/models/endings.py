@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
+
+from llmmigrate.models.anything import mapping
 
 _MEANINGS = {
     "stop": ("stop", "end_turn", "stop_sequence", "complete", "eos", "eos_token", "finish_reason_unspecified"),
@@ -71,23 +72,19 @@ def ending_of(data: object) -> Ending | None:
             return None
     if not isinstance(data, Mapping):
         return None
-    blocked = _map(data.get("promptFeedback")).get("blockReason")
+    blocked = mapping(data.get("promptFeedback")).get("blockReason")
     if blocked:
-        return Ending(str(blocked), _text(_map(data["promptFeedback"]).get("blockReasonMessage")))
+        return Ending(str(blocked), _text(mapping(data["promptFeedback"]).get("blockReasonMessage")))
     candidates = data.get("candidates")
     if isinstance(candidates, Sequence) and candidates:
-        first = _map(candidates[0])
+        first = mapping(candidates[0])
         return (
             Ending(str(first["finishReason"]), _text(first.get("finishMessage"))) if "finishReason" in first else None
         )
-    stopped = _map(data.get("delta")) if data.get("type") == "message_delta" else data
+    stopped = mapping(data.get("delta")) if data.get("type") == "message_delta" else data
     reason = stopped.get("stop_reason") or stopped.get("stopReason")
-    said = _text(_map(stopped.get("stop_details")).get("explanation"))
+    said = _text(mapping(stopped.get("stop_details")).get("explanation"))
     return Ending(reason, said) if isinstance(reason, str) else None
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

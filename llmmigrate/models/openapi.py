@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from llmmigrate.models.anything import items, mapping, strings
+
 Changed = Callable[[str, str], None]
 """Takes where a schema was changed, and how."""
 
@@ -39,24 +41,31 @@ def as_openapi(schema: Mapping[str, Any], changed: Changed) -> dict[str, Any]:
 
 def definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the references of a schema stand for, by the text of the reference."""
-    return {f"#/{key}/{name}": part for key in ("$defs", "definitions") for name, part in _map(schema.get(key)).items()}
+    return {
+        f"#/{key}/{name}": part for key in ("$defs", "definitions") for name, part in mapping(schema.get(key)).items()
+    }
 
 
 def merged(schema: Mapping[str, Any], without: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return one object without the keywords in `without`, wide enough for every argument that fits the schema.
 
-    It has the properties of all alternatives; required are those that each of them requires. `known` are the
-    definitions that alternatives may refer to.
+    It has the properties of all alternatives, of either kind where they differ; required are those that each of them
+    requires. What only one knows is taken to be that in all. `known` are the definitions that they may refer to.
     """
     made = {key: value for key, value in schema.items() if key not in without}
-    properties = dict(_map(made.get("properties")))
-    required = set(_names(made.get("required")))
+    properties = dict(mapping(made.get("properties")))
+    required = set(strings(made.get("required")))
     for key in ("allOf", "anyOf", "oneOf"):
-        parts = [_map(known.get(str(_map(part).get("$ref")), part)) for part in _list(schema.get(key))]
+        parts = [mapping(known.get(str(mapping(part).get("$ref")), part)) for part in items(schema.get(key))]
+        united: dict[str, Any] = {}
         for part in parts:
-            for name, value in _map(part.get("properties")).items():
-                properties.setdefault(name, value)
-        asked = [set(_names(part.get("required"))) for part in parts]
+            for name, value in mapping(part.get("properties")).items():
+                other = united.setdefault(name, value)
+                if key != "allOf" and other != value:
+                    either = items(mapping(other).get("anyOf")) if [*mapping(other)] == ["anyOf"] else [other]
+                    united[name] = {"anyOf": [*either, value]}
+        properties = {**united, **properties}
+        asked = [set(strings(part.get("required"))) for part in parts]
         if asked:
             required |= set.union(*asked) if key == "allOf" else set.intersection(*asked)
     return {**made, "properties": properties} | ({"required": sorted(required)} if required else {})
@@ -70,12 +79,15 @@ class _Writer:
 
     def written(self, schema: Any, place: str, within: frozenset[str]) -> Any:
         """Return one part and all within it; `within` are the references that it stands in."""
-        self._left -= 1
-        if self._left < 0:
-            self._changed(place, "cut: the schema is too large")
-            return {"type": "object"}
-        part, within = self._resolved(dict(_map(schema)), place, within)
-        self._combination(part, place)
+        part, again = dict(mapping(schema)), True
+        while again:
+            self._left -= 1
+            if self._left < 0:
+                self._changed(place, "cut: the schema is too large")
+                return {"type": "object"}
+            part, within = self._resolved(part, place, within)
+            within = self._joined(part, place, within)
+            again = self._chosen(part, place)
         self._values(part, place)
         self._type(part)
         if not part.keys() & {"type", "anyOf"}:
@@ -101,45 +113,53 @@ class _Writer:
             if reference in within or len(within) >= _DEEPEST:
                 self._changed(place, "cut: it stands in itself")
                 return {"type": "object", **part}, within
-            part = {**_map(self._known[reference]), **part}
+            part = {**mapping(self._known[reference]), **part}
             within |= {reference}
         return part, within
 
-    def _combination(self, part: dict[str, Any], place: str) -> None:
-        """Write allOf as one schema, oneOf as anyOf, a choice that may be null as nullable."""
-        every = [one for one in _list(part.pop("allOf", None)) if isinstance(one, Mapping)]
+    def _joined(self, part: dict[str, Any], place: str, within: frozenset[str]) -> frozenset[str]:
+        """Write allOf as one schema: where two say something else, the first is kept."""
+        every = [one for one in items(part.pop("allOf", None)) if isinstance(one, Mapping)]
         if len(every) > 1:
             self._changed(place, "allOf sent as one schema")
         for one in every:
-            whole, _ = self._resolved(dict(one), place, frozenset())
-            united = {**_map(whole.get("properties")), **_map(part.get("properties"))}
-            required = list(dict.fromkeys([*_names(part.get("required")), *_names(whole.get("required"))]))
+            whole, within = self._resolved(dict(one), place, within)
+            united = {**mapping(whole.get("properties")), **mapping(part.get("properties"))}
+            required = list(dict.fromkeys([*strings(part.get("required")), *strings(whole.get("required"))]))
             part.update({**whole, **part})
             part.update({"properties": united} if united else {}, **({"required": required} if required else {}))
+        return within
+
+    def _chosen(self, part: dict[str, Any], place: str) -> bool:
+        """Write oneOf as anyOf, and a choice that may be null as nullable; tell whether to read the part again."""
         if "oneOf" in part:
-            part["anyOf"] = [*_list(part.get("anyOf")), *_list(part.pop("oneOf"))]
+            part["anyOf"] = [*items(part.get("anyOf")), *items(part.pop("oneOf"))]
             self._changed(place, "oneOf sent as anyOf")
-        if "anyOf" in part:
-            some = [one for one in _list(part["anyOf"]) if _map(one).get("type") != "null"]
-            if len(some) < len(_list(part["anyOf"])):
-                part["nullable"] = True
-            part["anyOf"] = some
-            if len(some) < 2:
-                del part["anyOf"]
-                part.update({**_map(some[0] if some else {"type": "string"}), **part})
-            elif part.keys() & {"properties", "required"}:
-                part.update(merged(part, (), self._known))
-                del part["anyOf"]
-                self._changed(place, "anyOf sent as one object")
-            elif part.keys() & {"type", "items", "enum"}:
-                del part["anyOf"]
-                self._changed(place, "anyOf not sent")
+        if "anyOf" not in part:
+            return "allOf" in part
+        every = items(part["anyOf"])
+        some = [one for one in every if mapping(one).get("type") != "null"]
+        if len(some) < len(every):
+            part["nullable"] = True
+        part["anyOf"] = some
+        if len(some) < 2:
+            del part["anyOf"]
+            part.update({**mapping(some[0] if some else {"type": "string"}), **part})
+            return True
+        if part.keys() & {"properties", "required"}:
+            part.update(merged(part, (), self._known))
+            del part["anyOf"]
+            self._changed(place, "anyOf sent as one object")
+        elif part.keys() & {"type", "items", "enum"}:
+            del part["anyOf"]
+            self._changed(place, "anyOf not sent")
+        return "allOf" in part
 
     def _values(self, part: dict[str, Any], place: str) -> None:
         """Write const as enum, and keep an enum of strings only: other values are told in the description."""
         if "const" in part:
             part["enum"] = [part.pop("const")]
-        values = _list(part.pop("enum", None))
+        values = items(part.pop("enum", None))
         if not values:
             return
         some = [value for value in values if value is not None]
@@ -178,39 +198,27 @@ class _Writer:
     def _object(self, part: dict[str, Any], place: str) -> None:
         """Write what an array and an object must have here: items, and no required property that is not there."""
         if part.get("type") == "array" and not part.get("items"):
-            several = _list(part.pop("prefixItems", None))
+            several = items(part.pop("prefixItems", None))
             part["items"] = {"anyOf": several} if several else {}
             if several:
                 self._changed(place, "prefixItems sent as items")
-        there = _map(part.get("properties"))
-        missing = [name for name in _names(part.get("required")) if name not in there]
+        there = mapping(part.get("properties"))
+        missing = [name for name in strings(part.get("required")) if name not in there]
         if missing:
-            part["required"] = [name for name in _names(part["required"]) if name in there]
+            part["required"] = [name for name in strings(part["required"]) if name in there]
             self._changed(place, f"required {', '.join(missing)} not sent")
 
 
 def _hand_down(part: dict[str, Any]) -> None:
     """Give each alternative what stands beside the choice: Gemini takes nothing there."""
     told, nullable = part.pop("description", None), part.pop("nullable", None)
-    alternatives = [dict(_map(one)) for one in part["anyOf"]]
+    alternatives = [dict(mapping(one)) for one in part["anyOf"]]
     for one in alternatives:
         if told:
             one["description"] = f"{told} {one.get('description', '')}".strip()
         if nullable:
             one["nullable"] = True
     part["anyOf"] = alternatives
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _names(value: object) -> list[str]:
-    return [one for one in _list(value) if isinstance(one, str)]
 
 
 def _kind(value: object) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models.base import ChatRequest
+from llmmigrate.models.call_ids import with_own_ids
 from llmmigrate.models.tools import to_provider
 
 _OPENAI_HOST = "api.openai.com"
@@ -98,12 +99,15 @@ def prepare(request: ChatRequest, *, stream: bool, environ: Mapping[str, str] = 
         raise ModelError("bad_request", f"{request.model} cannot be asked this: its tools are not JSON") from error
     if tools.tools:
         params["tools"] = tools.tools
-    body: dict[str, Any] = {"model": model, "messages": request.sent_messages(), **params}
+    messages, renamed = with_own_ids(request.sent_messages(), _dialect(name, base))
+    body: dict[str, Any] = {"model": model, "messages": messages, **params}
     if stream:
         body["stream"] = True
         if provider.asks_usage:
             body["stream_options"] = {"include_usage": True}
-    return Call(_address(base, name, model, environ), headers, body, dropped + tools.changed, tools.unsupported)
+    return Call(
+        _address(base, name, model, environ), headers, body, dropped + tools.changed + renamed, tools.unsupported
+    )
 
 
 def _dialect(provider: str, base: str) -> str:

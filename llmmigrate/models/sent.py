@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from llmmigrate.models.anything import mapping
 from llmmigrate.models.sent_schemas import AS_A_TOOL, schema_changes, schema_of, tool_changes
 
 _MAX_TOKENS = ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "numpredict")
@@ -48,7 +49,7 @@ def changes(asked: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, ...
     Messages are compared in `sent_messages`.
     """
     flat = dict(_flat(sent))
-    tools = sent.get("tools") or (sent.get("toolConfig") or {}).get("tools")
+    tools = sent.get("tools") or mapping(sent.get("toolConfig")).get("tools")
     known = [*tool_changes(asked.get("tools"), tools)]
     for name, value in asked.items():
         if value is None or name in {"tools", "extra_body"}:
@@ -111,12 +112,12 @@ def _choice_changes(asked: object, flat: Mapping[str, Any]) -> Iterator[str]:
 
 def _format_changes(asked: object, flat: Mapping[str, Any], as_a_tool: Mapping[str, Any] | None) -> Iterator[str]:
     """Compare a response format; that it is asked for by a tool is said where tools are."""
-    if not isinstance(asked, Mapping) or asked.get("type") in {None, "text"}:
+    if not isinstance(asked, Mapping) or asked.get("type") in (None, "text"):
         return
     keys = [key for key in _keys("response_format") if key in flat]
     if not keys and as_a_tool is None:
         yield "response_format: not sent"
-    wanted = (asked.get("json_schema") or {}).get("schema")
+    wanted = mapping(mapping(asked.get("json_schema")).get("schema"))
     sent = next((flat[key] for key in _SCHEMAS if isinstance(flat.get(key), Mapping)), as_a_tool)
     if wanted and (keys or as_a_tool is not None):
         if not sent:

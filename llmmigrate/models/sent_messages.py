@@ -13,7 +13,7 @@ import orjson
 
 from llmmigrate.models.base import SYSTEM_ROLES
 
-_RESULTS = {"tool", "function"}
+_RESULTS = ("tool", "function")
 _LONGEST = 80
 
 

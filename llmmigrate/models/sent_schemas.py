@@ -6,12 +6,13 @@ compared: titles, identifiers, how definitions are referred to, an empty list of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.openapi import definitions
 from llmmigrate.models.tools import Notes
 
@@ -24,8 +25,8 @@ AS_A_TOOL = "json_tool_call"
 @dataclass(frozen=True, slots=True)
 class _Tool:
     name: str
-    schema: Mapping[str, Any] | None = None
-    description: str | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    description: object = None
     strict: bool = False
 
 
@@ -57,21 +58,21 @@ def schema_changes(name: str, asked: Mapping[str, Any], sent: Mapping[str, Any])
 
 def schema_of(tools: object, name: str) -> Mapping[str, Any] | None:
     """Return the schema of one tool that was sent, None where it is not there."""
-    return next((tool.schema or {} for tool in _tools(tools) if tool.name == name), None)
+    return next((tool.schema for tool in _tools(tools) if tool.name == name), None)
 
 
 def _tools(tools: object) -> Iterator[_Tool]:
-    for tool in tools if isinstance(tools, list) else []:
-        declared = tool.get("function_declarations") or tool.get("functionDeclarations")
+    for tool in items(tools):
+        declared = items(mapping(tool).get("function_declarations") or mapping(tool).get("functionDeclarations"))
         if declared:
             yield from _tools(declared)
             continue
-        named = tool.get("function") or tool.get("toolSpec") or tool
-        if not isinstance(named, Mapping) or not named.get("name"):
-            yield _Tool(str(tool.get("type") or next(iter(tool), "")))
+        named = mapping(mapping(tool).get("function") or mapping(tool).get("toolSpec") or tool)
+        if not named.get("name"):
+            yield _Tool(str(mapping(tool).get("type") or next(iter(mapping(tool)), "")))
             continue
-        schema = named.get("parameters") or named.get("input_schema") or (named.get("inputSchema") or {}).get("json")
-        yield _Tool(str(named["name"]), schema, named.get("description"), bool(named.get("strict")))
+        schema = named.get("parameters") or named.get("input_schema") or mapping(named.get("inputSchema")).get("json")
+        yield _Tool(str(named["name"]), mapping(schema), named.get("description"), bool(named.get("strict")))
 
 
 def _compared(asked: _Tool, sent: _Tool) -> Iterator[str]:
@@ -81,8 +82,8 @@ def _compared(asked: _Tool, sent: _Tool) -> Iterator[str]:
     if asked.strict and not sent.strict:
         notes.add("", "strict not sent")
     if asked.schema:
-        _Comparison(definitions(asked.schema), definitions(sent.schema or {}), notes).part(
-            asked.schema, sent.schema or {}, "parameters"
+        _Comparison(definitions(asked.schema), definitions(sent.schema), notes).part(
+            asked.schema, sent.schema, "parameters"
         )
     yield from notes.sentences()
 
@@ -112,10 +113,10 @@ class _Comparison:
     def _keyword(self, key: str, asked: Any, sent: Any, place: str) -> None:
         if key == "properties" and isinstance(asked, Mapping):
             for name, part in asked.items():
-                self._within(part, (sent or {}).get(name), f"{place}.{name}")
+                self._within(part, mapping(sent).get(name), f"{place}.{name}")
         elif key == "items":
             self._within(asked, sent, f"{place}.items")
-        elif key in {"anyOf", "oneOf", "allOf"} and isinstance(sent, Sequence) and len(sent) == len(asked):
+        elif key in {"anyOf", "oneOf", "allOf"} and items(sent) and len(items(sent)) == len(items(asked)):
             for number, (one, other) in enumerate(zip(asked, sent, strict=True)):
                 self.part(one, other, f"{place}.{key}[{number}]")
         elif key == "type" and isinstance(sent, str) and isinstance(asked, str):
@@ -134,7 +135,7 @@ class _Comparison:
 
     @staticmethod
     def _followed(part: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
-        target = known.get(part.get("$ref", ""))
+        target = known.get(str(part.get("$ref")))
         return {**target, **part} if isinstance(target, Mapping) else part
 
 

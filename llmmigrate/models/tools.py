@@ -5,7 +5,7 @@ schema:
 
 - What means the same is written as the provider has it, and nothing is said.
 - What the provider is known to refuse is written as the nearest thing that it takes, and named in `changed`. What fits
-  the schema as it was given fits that too, except that Gemini has no word for a value of any type.
+  the schema as it was given fits that too, but for what `openapi` says.
 - What cannot be written otherwise is sent as it is, and named in `unsupported`: the provider's refusal is an error that
   is seen.
 
@@ -179,7 +179,7 @@ def _problems(name: str, schema: Any, rules: Dialect, dialect: str) -> Iterator[
     for place, part in _parts(schema, "parameters"):
         kinds = part.get("type", [])
         for kind in kinds if isinstance(kinds, list) else [kinds]:
-            if kind not in _TYPES:
+            if not isinstance(kind, str) or kind not in _TYPES:
                 yield f"{name}: {place}: {kind!r} is no type of JSON Schema"
         for key in properties if isinstance(properties := part.get("properties"), Mapping) else ():
             if rules.parameters is not None and not rules.parameters.fullmatch(key):

@@ -41,6 +41,13 @@ def refusal(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def _unsupported(body: dict[str, Any]) -> dict[str, Any] | None:
     model = body["model"]
+    for number, message in enumerate(body["messages"]):
+        for place, call in enumerate(message.get("tool_calls") or []):
+            if len(call["id"]) > 40:
+                param = f"messages[{number}].tool_calls[{place}].id"
+                text = f"Invalid '{param}': string too long. Expected a string with maximum length 40, but got a"
+                text += f" string with length {len(call['id'])} instead."
+                return openai_error(text, "invalid_request_error", "string_above_max_length", param)
     if re.match(r"o1-(mini|preview)", model) and body["messages"][0]["role"] == "system":
         text = "Unsupported value: 'messages[0].role' does not support 'system' with this model."
         return openai_error(text, "invalid_request_error", "unsupported_value", "messages[0].role")
