@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmmigrate.document import load_text
+from llmmigrate.gates.questions import questions
 from llmmigrate.gates.samples import Sample
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.metrics.outcome import Outcome
@@ -213,3 +214,19 @@ def test_a_sample_turned_round_counts_what_did_not_happen():
 )
 def test_figures_are_worded_with_their_unit(value, unit, words):
     assert worded(value, unit) == words
+
+
+def test_agreement_is_asked_for_in_shadow_only_unless_nothing_else_is_asked():
+    rule = "  - {metric: tool_agreement, drop: 5pp}\n"
+    document = load_text(EXAMPLE.replace("# stop and ask\n", f"# stop and ask\n{rule}", 1), "d.yaml").migration
+    plan = plan_of(document)
+
+    def asked(migration, name):
+        return {question.rule.metric for question in questions(migration, plan, plan.stage(name))}
+
+    assert "tool_agreement" in asked(document, "shadow")
+    assert "tool_agreement" not in asked(document, "canary:5")
+    alone = document.model_copy(
+        update={"rollback": [], "pause": [r for r in document.pause if r.metric == "tool_agreement"]}
+    )
+    assert asked(alone, "canary:5") == {"tool_agreement"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmmigrate.document.model import Limit, Rule
-from llmmigrate.metrics.catalogue import CATALOGUE, Kind, Metric, metric_of
+from llmmigrate.metrics.catalogue import CATALOGUE, SHADOW_ONLY, Kind, Metric, metric_of
 from llmmigrate.metrics.cells import MAX_INPUT_TYPES
 from llmmigrate.stages import Plan, Stage
 from llmmigrate.support import undecided
@@ -97,7 +97,10 @@ class Question:
 
 
 def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
-    """List the rules that are not waived, in the order of the document, rollback rules first."""
+    """List the rules that are not waived, in the order of the document, rollback rules first.
+
+    Rules on what is measured in shadow only are asked there; where a document has no others, they hold every stage.
+    """
     serving = [other for other in plan.stages if other.serves_candidate]
     planned_s = sum(other.max_s if other.max_s is not None else other.min_s for other in serving)
     asked = []
@@ -124,7 +127,8 @@ def questions(migration: Migration, plan: Plan, stage: Stage) -> list[Question]:
             )
             for index, rule in active
         ]
-    return asked
+    here = [question for question in asked if stage.mirror or question.rule.metric not in SHADOW_ONLY]
+    return here or asked
 
 
 def alpha_of_split(migration: Migration, plan: Plan) -> float:

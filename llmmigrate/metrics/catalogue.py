@@ -80,6 +80,9 @@ _METRICS = (
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 
+SHADOW_ONLY = frozenset({"tool_agreement", "text_agreement"})
+"""What can be measured only while both arms answer the same requests."""
+
 ANY = Metric("*", "any metric", "any", "", {})
 """The metric of the rule that pauses on whatever is credibly worse."""
 
