@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from llmmigrate.cli.main import app
 from llmmigrate.document import PromptFiles, load_applied, load_text
 from llmmigrate.document.prompts import MAX_PROMPT_BYTES, seal, unseal
 from llmmigrate.exceptions import DocumentEdited, DocumentInvalid, RefusedError
@@ -158,12 +157,3 @@ def test_a_sealed_text_comes_apart_as_it_was():
     prompts = {"prompts/a.md": 'first\n--- # the prompts\n"quoted"', "b": "ü"}
     assert unseal(seal("revision: a\n", prompts)) == ("revision: a\n", prompts)
     assert unseal("revision: a\n") == ("revision: a\n", {})
-
-
-def test_check_tells_of_a_missing_prompt(world, prompts, capsys):
-    world.write(with_prompts)
-    (prompts / "new.md").unlink()
-    with pytest.raises(SystemExit) as done:
-        app(["-c", str(world.config.file), "check"])
-    assert done.value.code == 6
-    assert "prompts/new.md cannot be read" in capsys.readouterr().out
