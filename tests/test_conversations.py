@@ -111,7 +111,7 @@ class Conversations(RuleBasedStateMachine):
     @rule(which=st.integers(0, REPLICAS - 1))
     def every_conversation_has_a_turn(self, which):
         replica = self.replicas[which]
-        leased = self.clock.monotonic() < replica._lease_until
+        leased = self.clock.monotonic() < replica.following.lease_until
         for conversation in self.conversations:
             self.turn(conversation, replica, leased)
 

@@ -190,7 +190,7 @@ def test_an_unreachable_store_neither_renews_the_lease_nor_fails_a_request(world
     world.upgrade()
     with world.router() as router:
         router.poll()
-        lease = router._lease_until
+        lease = router.following.lease_until
 
         def away(*_args, **_kwargs):
             raise StoreError("away")
@@ -199,14 +199,14 @@ def test_an_unreachable_store_neither_renews_the_lease_nor_fails_a_request(world
             patched.setattr(world.store.telemetry, "report_replica", away)
             patched.setattr(world.store.telemetry, "put_flush", away)
             router.poll()
-            assert router._lease_until == lease
+            assert router.following.lease_until == lease
             for number in range(40):
                 router.completion(route=ROUTE, messages=[], unit=f"u{number}")
             router.flush()
             assert len(router._recorder.waiting()) == 1
         router.poll()
         router.flush()
-        assert router._lease_until > lease
+        assert router.following.lease_until > lease
         assert router._recorder.waiting() == []
 
 
@@ -215,11 +215,11 @@ def test_a_router_never_follows_an_older_generation(world, monkeypatch):
     world.upgrade()
     with world.router() as router:
         generation = router.assign(ROUTE, unit="u").generation
-        lease = router._lease_until
+        lease = router.following.lease_until
         monkeypatch.setattr(world.store, "generations", lambda: {ROUTE: (generation - 1, False)})
         router.poll()
         assert router.assign(ROUTE, unit="u").generation == generation
-        assert router._lease_until == lease
+        assert router.following.lease_until == lease
 
 
 def test_a_rollback_is_done_only_when_routers_have_confirmed_it(world):

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import ChatRequest, Chunk, Clients, Completion, ModelClient
@@ -28,15 +29,17 @@ _LONGEST_WAIT_S = 2.0
 """The longest wait that such a candidate may ask for before another try, such as by `retry-after`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a user's request asks, whichever model answers it; `sample` is the id under which its texts are kept."""
+class Asked(NamedTuple):
+    """What a user's request asks, whichever model answers it; `sample` is the id under which its texts are kept.
+
+    A tuple, since every request is copied two or three times on its way, and a tuple's copy is the cheapest.
+    """
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = MappingProxyType({})
     timeout_s: float | None = None
     in_pieces: bool = False
     sample: str | None = None
@@ -46,11 +49,11 @@ class Asked:
     def of_candidate(self) -> Asked:
         """Return what is asked of a candidate with control behind it: an answer or a first piece in half the time."""
         limit_s = CANDIDATE_S if self.timeout_s is None else self.timeout_s / 2
-        return replace(self, limit_s=limit_s, longest_wait_s=_LONGEST_WAIT_S)
+        return self._replace(limit_s=limit_s, longest_wait_s=_LONGEST_WAIT_S)
 
     def after(self, spent_s: float) -> Asked:
         """Return what is still asked of control after a candidate has failed: the same, in the time that is left."""
-        return self if self.timeout_s is None else replace(self, timeout_s=max(0.0, self.timeout_s - spent_s))
+        return self if self.timeout_s is None else self._replace(timeout_s=max(0.0, self.timeout_s - spent_s))
 
     def of(self, decision: Decision) -> ChatRequest:
         """Return the request for a decision's model; the document's parameters win over the caller's.
@@ -118,7 +121,7 @@ class Caller:
         """Decide on a user's request and begin what is called beside it; raises TargetNotFound."""
         if not input_type:
             input_type = self._core.input_type(route, messages=asked.messages, tools=asked.tools, attributes=attributes)
-        asked = replace(asked, sample=self._core.samples.draw(route))
+        asked = asked._replace(sample=self._core.samples.draw(route))
         decision = self._core.assign(
             route, unit=unit, started_at=started_at, input_type=input_type, attributes=attributes
         )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -20,23 +18,20 @@ from weakref import WeakSet
 from llmmigrate import settings
 from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
-from llmmigrate.lifecycle import WATCH_S
 from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 from llmmigrate.metrics.outcome import Outcome
-from llmmigrate.models import Completion, Usage, costmap, pricing
-from llmmigrate.models.costmap import ModelFacts
-from llmmigrate.routing.assignment import Ramp, bucket_of, start_of
-from llmmigrate.routing.breaker import Breaker
+from llmmigrate.models import Completion, Usage, pricing
+from llmmigrate.routing.assignment import bucket_of, start_of
 from llmmigrate.routing.delivery import Delivery
+from llmmigrate.routing.following import Following
 from llmmigrate.routing.input_types import input_type_of
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.samples import Redact, Sampler
-from llmmigrate.routing.shadow import Spending, is_repeated
+from llmmigrate.routing.shadow import is_repeated
 from llmmigrate.routing.snapshot import LEASE_S, Snapshot, Target
 from llmmigrate.routing.spool import default_folder
 from llmmigrate.settings import RouteSettings
 from llmmigrate.store import Store
-from llmmigrate.store.telemetry import Replica
 
 if TYPE_CHECKING:
     from llmmigrate.routing.calls import Asked
@@ -45,7 +40,6 @@ _log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 FLUSH_S = 5.0
-_CHANGES_PER_POLL = 3
 
 
 class Decision(NamedTuple):
@@ -71,29 +65,6 @@ class Decision(NamedTuple):
     system: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Routing:
-    """A route's routing as it is served; `facts` are the prices of its models, read before they are needed."""
-
-    snapshot: Snapshot
-    ramp: Ramp
-    facts: Mapping[str, ModelFacts]
-    breaker: Breaker
-    spending: Spending
-
-    @classmethod
-    def of(cls, text: str) -> _Routing:
-        snapshot = Snapshot.from_text(text)
-        models = [snapshot.control.model, *([snapshot.candidate.model] if snapshot.candidate is not None else [])]
-        return cls(
-            snapshot,
-            snapshot.ramp,
-            {model: costmap.facts(model) for model in models},
-            Breaker(),
-            Spending(snapshot.budget),
-        )
-
-
 routers: WeakSet[RoutingCore] = WeakSet()
 """The routers of this process: a forked child makes each its own."""
 
@@ -111,7 +82,10 @@ if hasattr(os, "register_at_fork"):
 def _at_exit() -> None:
     """Close what nobody closed: a process that ends in order loses no counts."""
     for router in list(routers):
-        router.close()
+        try:
+            router.close()
+        except Exception:  # noqa: BLE001 (the others must close as well; it is logged)
+            _log.exception("a router could not be closed")
 
 
 class RoutingCore:
@@ -148,9 +122,9 @@ class RoutingCore:
         self._store = store
         self._clock: Clock = clock or SystemClock()
         self._background = background
-        self._routes: dict[str, _Routing] = {}
+        self.following = Following(store, "")
         self._begin()
-        self._poll()
+        self.following.poll()
         self._start()
         routers.add(self)
 
@@ -162,9 +136,7 @@ class RoutingCore:
         self._delivery = Delivery(
             self._store, self._clock, self.run_id, self._recorder, self.samples, self._spool_folder
         )
-        self._lease_until = self._watched_until = float("-inf")
-        self._beat: int | None = None
-        self._unattended: frozenset[str] = frozenset()
+        self.following = Following(self._store, self.run_id, self.following.routes)
         self._poll_lock = Lock()
         self._closing = Event()
         self._threads: list[Thread] = []
@@ -199,7 +171,7 @@ class RoutingCore:
         self.flush()
         self._delivery.close()
         routers.discard(self)
-        self._lease_until = float("-inf")
+        self.following.end()
         try:
             self._store.telemetry.forget_replica(self.run_id)
         except StoreError as error:
@@ -226,18 +198,21 @@ class RoutingCore:
         version 7 says it. `attributes` of the unit, such as its tenant, are held
         against the document's cohort: who is not admitted, or cannot be judged, never meets the candidate.
         """
-        routing = self._routes.get(route)
+        following = self.following
+        routing = following.routes.get(route)
         if routing is None:
             raise TargetNotFound(
-                f"route {route!r} is not known to the store; known are {', '.join(sorted(self._routes)) or 'none'}",
-                hint=f"llmmigrate upgrade {route}",
+                f"route {route!r} is not known to the store; known are {', '.join(sorted(following.routes)) or 'none'}",
+                hint=f"llmmigrate upgrade {route}"
+                if not following.unreadable(route)
+                else "its routing was written by a later release: upgrade llmmigrate in this application",
             )
         snapshot = routing.snapshot
         unit = str(unit) if unit is not None else uuid.uuid4().hex
         bucket = bucket_of(f"{snapshot.revision}{unit}")
         now = time.monotonic()
-        watched = snapshot.mirror or now < self._watched_until or route in self._unattended
-        served = watched and now < self._lease_until and snapshot.cohort.admits(attributes or {})
+        watched = snapshot.mirror or now < following.watched_until or route in following.unattended
+        served = watched and now < following.lease_until and snapshot.cohort.admits(attributes or {})
         if snapshot.drain is not None and self._clock.now() >= snapshot.drain.until:
             served = False
         candidate = snapshot.candidate if served else None
@@ -345,13 +320,13 @@ class RoutingCore:
         self._recorder.count(decision.route, decision.generation, decision.arm, DROPPED, decision.unit)
 
     def _spend(self, decision: Decision, cost: float | None) -> None:
-        routing = self._routes.get(decision.route)
+        routing = self.following.routes.get(decision.route)
         if cost is not None and routing is not None and routing.snapshot.generation == decision.generation:
             routing.spending.add(cost)
 
     def _protect(self, decision: Decision, error_class: str | None) -> None:
         """Let the breaker know what came of a user's request to the candidate."""
-        routing = self._routes.get(decision.route)
+        routing = self.following.routes.get(decision.route)
         if routing is None or routing.snapshot.mirror or routing.snapshot.generation != decision.generation:
             return
         if routing.breaker.note(error_class, self._clock.monotonic()):
@@ -359,7 +334,7 @@ class RoutingCore:
             self._recorder.count(decision.route, decision.generation, "candidate", BREAKER_OPENED, decision.unit)
 
     def _cost(self, decision: Decision, usage: Usage) -> float | None:
-        routing = self._routes.get(decision.route)
+        routing = self.following.routes.get(decision.route)
         facts = routing.facts.get(decision.model) if routing is not None else None
         try:
             return pricing.cost(facts, usage) if facts is not None else None
@@ -368,7 +343,7 @@ class RoutingCore:
 
     def safe(self, decision: Decision) -> Decision | None:
         """Return where a failed candidate request goes instead: to control, or nowhere where the document says so."""
-        routing = self._routes.get(decision.route)
+        routing = self.following.routes.get(decision.route)
         if decision.arm == "control" or routing is None or not routing.snapshot.fallback:
             return None
         control = routing.snapshot.control
@@ -381,60 +356,12 @@ class RoutingCore:
         )
 
     def poll(self) -> None:
-        """Learn of routing changes and renew the lease, or let it run out where the store is away.
-
-        A lease is granted only by a read that follows a report of the very generations being served: whoever rolls
-        back either sees this replica's report, or is seen by its read.
-        """
+        """Learn of routing changes and renew the lease, or let it run out where the store is away."""
         with self._poll_lock:
             try:
-                self._poll()
+                self.following.poll()
             except LlmmigrateError as error:
                 _log.warning("routing could not be renewed, control from %.0f s on: %s", LEASE_S, error)
-
-    def _poll(self) -> None:
-        for _ in range(_CHANGES_PER_POLL):
-            asked_at = time.monotonic()
-            served = {name: routing.snapshot.generation for name, routing in self._routes.items()}
-            reported = self._report(served, asked_at)
-            found = self._store.generations()
-            in_force = {name: generation for name, (generation, _) in found.items()}
-            self._unattended = frozenset(name for name, (_, unattended) in found.items() if unattended)
-            if in_force == served:
-                if reported:
-                    self._lease_until = asked_at + LEASE_S
-                return
-            if not any(generation > served.get(name, -1) for name, generation in in_force.items()):
-                _log.warning("the store's routing is older than what was served: it is not followed, the lease ends")
-                return
-            for state in self._store.routes():
-                if state.snapshot is not None and state.generation > served.get(state.route, -1):
-                    self._routes[state.route] = _Routing.of(state.snapshot)
-
-    def _report(self, served: dict[str, int], asked_at: float) -> bool:
-        """Say what is served and hear whether a controller lives; False where telemetry is away: then no lease."""
-        try:
-            self._hear_controller(asked_at)
-            self._store.telemetry.report_replica(
-                Replica(self.run_id, socket.gethostname(), os.getpid(), self._store.real_now(), LEASE_S, served)
-            )
-        except StoreError as error:
-            _log.warning("telemetry is away, control from %.0f s on: %s", LEASE_S, error)
-            return False
-        return True
-
-    def _hear_controller(self, asked_at: float) -> None:
-        """Note how long users may still be served by a candidate: a while from the controller's last sign of life.
-
-        A beat is timed from when this replica saw it change, on the monotonic clock; only the first one seen is
-        believed by its date, and never more than that.
-        """
-        beat = self._store.telemetry.last_heartbeat()
-        if beat is None or beat.beat == self._beat:
-            return
-        age = max(0.0, (self._store.real_now() - beat.at).total_seconds()) if self._beat is None else 0.0
-        self._beat = beat.beat
-        self._watched_until = asked_at + WATCH_S - age
 
     def flush(self) -> None:
         """Deliver what was counted; what the store cannot take now is spooled, and kept for the next time."""

@@ -100,17 +100,20 @@ class Snapshot:
 
     @classmethod
     def from_text(cls, text: str) -> Snapshot:
-        """Read a snapshot that `to_text` wrote."""
-        data = json.loads(text)
-        data["control"] = Target(**data["control"])
-        data["candidate"] = Target(**data["candidate"]) if data["candidate"] is not None else None
-        rules = data.get("cohort", {})
-        data["cohort"] = Cohort(
-            **{way: {name: tuple(values) for name, values in some.items()} for way, some in rules.items()}
-        )
-        data["drain"] = Drain(*map(from_text, data["drain"])) if data.get("drain") is not None else None
-        data["steps"] = tuple((from_text(since), float(share)) for since, share in data["steps"])
-        return cls(**data)
+        """Read a snapshot that `to_text` wrote; ValueError for one that says what this release does not know."""
+        try:
+            data = json.loads(text)
+            data["control"] = Target(**data["control"])
+            data["candidate"] = Target(**data["candidate"]) if data["candidate"] is not None else None
+            rules = data.get("cohort", {})
+            data["cohort"] = Cohort(
+                **{way: {name: tuple(values) for name, values in some.items()} for way, some in rules.items()}
+            )
+            data["drain"] = Drain(*map(from_text, data["drain"])) if data.get("drain") is not None else None
+            data["steps"] = tuple((from_text(since), float(share)) for since, share in data["steps"])
+            return cls(**data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"a routing of another release: {error}") from error
 
 
 def on_stage(document: Document, stage: Stage, previous: Snapshot | None, *, generation: int, at: datetime) -> Snapshot:
@@ -155,6 +158,16 @@ def _cohort(migration: Migration) -> Cohort:
 def all_control(previous: Snapshot, *, generation: int) -> Snapshot:
     """Return the routing of a rollback: control for everybody. It needs nothing but the routing in force."""
     return Snapshot(previous.route, generation, previous.revision, control=previous.control)
+
+
+def safe_part(text: str) -> Snapshot:
+    """Return control for everybody, of a snapshot that cannot be read whole; ValueError where not even control can."""
+    try:
+        data = json.loads(text)
+        control = Target(**data["control"])
+        return Snapshot(str(data["route"]), int(data["generation"]), data.get("revision"), control=control)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"a routing of another release: {error}") from error
 
 
 def without_mirror(previous: Snapshot, *, generation: int) -> Snapshot:
