@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ from multiprocessing import Event, Process
 from pathlib import Path
 from statistics import median, quantiles
 
+import numpy as np
 from sqlalchemy import text
 
 from llmmigrate import scaffold, settings
@@ -21,12 +21,13 @@ from llmmigrate.document import load_folder, load_text
 from llmmigrate.exceptions import StoreError
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.graph import Graph
-from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.cells import Cell, pack
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import Controller, downgrade, upgrade
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
+from llmmigrate.store.folding import fold
 from tests.database import Database
 
 REPLICAS, ROUTES, ROLLBACKS = 100, 50, 40
@@ -93,7 +94,7 @@ def measure(name: str, url: str, config: settings.Settings) -> None:
         time.sleep(1)
         began = time.perf_counter()
         with store.telemetry.writing() as connection:
-            number = store.telemetry.fold(connection)
+            number = fold(connection).flushes
         folds.append((time.perf_counter() - began, number))
     stop.set()
     sent, seconds = counted.get()
@@ -126,10 +127,10 @@ def evaluation() -> None:
         cells = {}
         for arm in ("control", "candidate"):
             share = requests / 64
-            cells[arm, "error_rate"] = Cell({b: [share, share * 0.01, share * 0.01] for b in range(64)})
-            tokens = {b: [share, share * 400.0 + b, share * 170_000.0] for b in range(64)}
-            cells[arm, "tokens_per_request"] = Cell(tokens)
-        size = len(json.dumps([cell.to_json() for cell in cells.values()]))
+            cells[arm, "error_rate"] = Cell(np.tile([share, share * 0.01, share * 0.01], (64, 1)))
+            tokens = [[share, share * 400.0 + b, share * 170_000.0] for b in range(64)]
+            cells[arm, "tokens_per_request"] = Cell(np.array(tokens))
+        size = len(pack(cells))
         rounds = []
         for _ in range(20):
             began = time.perf_counter()

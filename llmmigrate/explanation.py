@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmmigrate.clock import from_text, to_text
 from llmmigrate.document import load_applied
 from llmmigrate.lifecycle import RouteState
-from llmmigrate.metrics.cells import SPLIT
+from llmmigrate.metrics.counting import SPLIT
 from llmmigrate.stages import P99_FROM, Stage, plan_of
 from llmmigrate.store import Store
 from llmmigrate.units import format_duration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Answer = Literal["pass", "hold", "fail"]
@@ -39,7 +39,7 @@ class MetricVerdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the keys are those of `status --format json`."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def worded(value: float, unit: str) -> str:

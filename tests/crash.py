@@ -23,11 +23,12 @@ from llmmigrate import scaffold, settings
 from llmmigrate.clock import VirtualClock
 from llmmigrate.document import load_folder
 from llmmigrate.graph import Graph
-from llmmigrate.metrics.cells import ASSIGNED, SPLIT
+from llmmigrate.metrics.counting import ASSIGNED, SPLIT
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import downgrade, undo, upgrade
 from llmmigrate.store import Store
+from llmmigrate.store.folding import by_arm, fold, read_cells
 from tests.conftest import ROUTE, START
 from tests.invariants import broken
 
@@ -168,9 +169,9 @@ class Stage:
         """Return how many requests all cells together hold, after folding what still waits."""
         total = 0
         with store.telemetry.writing() as connection:
-            store.telemetry.fold(connection)
+            fold(connection)
             for generation in range(40):
-                cells = store.telemetry.cells(connection, ROUTE, generation)
+                cells = by_arm(read_cells(connection, ROUTE, generation))
                 total += sum(cell.n for (_, metric), cell in cells.items() if metric == "error_rate")
         return total
 

@@ -15,6 +15,7 @@ from llmmigrate.models.openai_compatible import OpenAICompatibleClient
 from llmmigrate.routing.calls import Asked
 from llmmigrate.routing.mirror import MIRRORED_AT_ONCE
 from llmmigrate.routing.validity import schema_valid, tools_valid
+from llmmigrate.store.folding import by_arm, fold
 from tests.conftest import ROUTE
 from tests.project import straight_to_canary
 from tests.providers import Fault, serving
@@ -89,8 +90,7 @@ def routed(world):
         result = asyncio.run(main())
         state = world.store.route(ROUTE)
         with world.store.telemetry.writing() as connection:
-            world.store.telemetry.fold(connection)
-            cells = world.store.telemetry.cells(connection, ROUTE, state.generation)
+            cells = by_arm(fold(connection).cells_of(connection, ROUTE, state.generation))
         return result, figures(cells), cells
 
     return run

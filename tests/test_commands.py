@@ -17,6 +17,7 @@ from llmmigrate import settings
 from llmmigrate.cli import main as entry
 from llmmigrate.runner import Controller, ask, upgrade
 from llmmigrate.store import Store
+from llmmigrate.store.folding import fold
 from llmmigrate.store.telemetry import Replica
 from tests.conftest import ROUTE
 
@@ -159,7 +160,7 @@ def test_status_and_doctor_say_what_is_missing_from_the_figures(project):
     payload = '{"v": 1, "cells": [], "covered": []}'
     store.telemetry.put_flush("one", 3, payload, at=store.now())
     with store.telemetry.writing() as connection:
-        store.telemetry.fold(connection)
+        fold(connection)
     long_ago = store.real_now() - timedelta(minutes=1)
     store.telemetry.report_replica(Replica("one", "host", 1, long_ago, 30.0, {ROUTE: 1}))
     store.close()

@@ -16,7 +16,7 @@ from llmmigrate.document import load_text
 from llmmigrate.explanation import about, explain
 from llmmigrate.foresight.behaviour import tally
 from llmmigrate.graph import Graph
-from llmmigrate.metrics.cells import ASSIGNED
+from llmmigrate.metrics.counting import ASSIGNED
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner import downgrade, upgrade
 from llmmigrate.runner.ask import accept_risk, pause

@@ -18,11 +18,13 @@ from llmmigrate.document import load_text
 from llmmigrate.exceptions import StoreError
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import Facts, Transition, Wait, next_step
-from llmmigrate.metrics.cells import SPLIT, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import SPLIT
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.runner.tick import tick
 from llmmigrate.stages import plan_of
+from llmmigrate.store.folding import fold
 from tests.conftest import ROUTE
 from tests.test_document import EXAMPLE
 from tests.test_gates import cell, errors
@@ -69,7 +71,7 @@ class Situation:
     def share(self, share):
         for arm in ("control", "candidate"):
             found = self.cells[arm, SPLIT]
-            self.cells[arm, SPLIT] = Cell({b: [n, n * share, n * share**2] for b, (n, *_) in found.buckets.items()})
+            self.cells[arm, SPLIT] = Cell(found.sums[:, [0]] * [1, share, share**2])
         return self
 
     def decide(self):
@@ -256,8 +258,8 @@ def test_a_clock_that_is_set_gains_no_time_on_fresh_data(world):
         world.store.telemetry.put_flush("run", seq, payload, at=NOW + moment)
         recorder.delivered(seq)
         with world.store.telemetry.writing() as connection:
-            world.store.telemetry.fold(connection)
-            dwell.append(world.store.telemetry.coverage(connection, ROUTE, generation)["candidate"].dwell_s)
+            folded = fold(connection)
+            dwell.append(folded.coverage_of(connection, ROUTE, generation)["candidate"].dwell_s)
     assert dwell == [0.0, 300.0, 300.0, 600.0, 900.0]
 
 

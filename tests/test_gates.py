@@ -14,7 +14,8 @@ from llmmigrate.document import load_text
 from llmmigrate.gates import beta_binomial_log_e, normal_mixture_half_width, proportion_interval
 from llmmigrate.gates.samples import Sample
 from llmmigrate.gates.verdicts import evaluate
-from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import UNIT_BUCKETS, Tally
 from llmmigrate.stages import plan_of
 from tests.test_document import EXAMPLE
 
@@ -23,10 +24,10 @@ PLAN = plan_of(MIGRATION)
 
 
 def cell(values, buckets=UNIT_BUCKETS):
-    found = Cell()
+    found = Tally()
     for number, value in enumerate(values):
         found.add(number % buckets, float(value))
-    return found
+    return Cell.of(found)
 
 
 def errors(n, bad):
@@ -83,12 +84,12 @@ def test_sticky_units_widen_the_range_of_a_mean():
     """The same values count for less where they come from few units."""
     random = np.random.default_rng(7)
     per_unit = random.normal(100, 30, 50)
-    sticky, loose = Cell(), Cell()
+    sticky, loose = Tally(), Tally()
     for unit, level in enumerate(per_unit):
         for number in range(20):
             sticky.add(unit % UNIT_BUCKETS, level)
             loose.add((unit * 20 + number) % UNIT_BUCKETS, level)
-    assert Sample(sticky).variance_of_mean > 5 * Sample(loose).variance_of_mean
+    assert Sample(Cell.of(sticky)).variance_of_mean > 5 * Sample(Cell.of(loose)).variance_of_mean
 
 
 @pytest.mark.parametrize("stage", ["shadow", "canary:5", "canary:50", "canary:100", "observation"])
@@ -188,11 +189,11 @@ def test_what_pauses_must_not_be_proved_in_the_canary():
 
 def units(*groups):
     """Build error cells from (bucket, requests, errors) of single units."""
-    found = Cell()
+    found = Tally()
     for bucket, requests, bad in groups:
         for number in range(requests):
             found.add(bucket, 1.0 if number < bad else 0.0)
-    return found
+    return Cell.of(found)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from llmmigrate.gates.late import RateWatch, advance
 from llmmigrate.gates.samples import Sample
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import Tally
 from llmmigrate.stages import plan_of
 from tests.conftest import ROUTE, START, both_backends
 from tests.test_quantiles import lognormal
@@ -82,7 +83,7 @@ class Rig:
     """Cells that grow, with detectors that take them in minute by minute."""
 
     def __init__(self):
-        self.cells = {}
+        self.tallies = {}
         self.kept = {}
         self.now = START
         self.random = np.random.default_rng(4)
@@ -92,10 +93,14 @@ class Rig:
         for _ in range(minutes):
             self.now += timedelta(minutes=1)
             for metric, rate in rates.items():
-                cell = self.cells.setdefault(("candidate", metric), Cell())
+                tally = self.tallies.setdefault(("candidate", metric), Tally())
                 for _ in range(10):
-                    cell.add(int(self.random.integers(64)), float(self.random.random() < rate))
+                    tally.add(int(self.random.integers(64)), float(self.random.random() < rate))
             self.take()
+
+    @property
+    def cells(self):
+        return {key: Cell.of(tally) for key, tally in self.tallies.items()}
 
     def take(self):
         moved = advance(DOCUMENT, PLAN, STAGE, self.cells, self.kept, now=self.now)
@@ -135,15 +140,15 @@ def test_a_score_that_sinks_late_fails():
 def test_one_conversation_that_retries_late_is_no_change():
     """Even after so long a good spell that it hardly shows in the variance of units."""
     rig = Rig()
-    cell = rig.cells["candidate", "error_rate"] = Cell({bucket: [16_000, 160.0, 160.0] for bucket in range(64)})
+    tally = rig.tallies["candidate", "error_rate"] = Tally({b: [16_000, 160.0, 160.0] for b in range(64)})
     rig.take()
     for _ in range(100):
-        cell.add(7, 1.0)
+        tally.add(7, 1.0)
     for _ in range(40):
         rig.minute(error_rate=0.03)
         assert rig.verdict(ERROR_RULE).verdict == "hold"
     for _ in range(30):
-        cell.add(7, 1.0)
+        tally.add(7, 1.0)
         rig.now += timedelta(minutes=1)
         rig.take()
         assert rig.verdict(ERROR_RULE).verdict == "hold"
@@ -157,8 +162,8 @@ def test_a_detector_moves_once_a_minute_and_counts_everything_once():
         rig.now += timedelta(seconds=10)
         rig.take()
     assert rig.kept[ERROR_RULE] == before
-    watch = RateWatch.from_text(before[1], 0.05)
-    assert sum(n for n, _ in watch.seen.values()) == 500
+    watch = RateWatch.from_bytes(before[1], 0.05)
+    assert watch.seen[0].sum() == 500
     assert watch.detector.updates == 50
 
 
@@ -171,19 +176,31 @@ def test_a_clock_that_was_set_blinds_no_detector(back):
     assert rig.verdict(ERROR_RULE).verdict == "fail"
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"detector": {"limit": 0.05, "log_r": [1], "updates": 2}}', "null"])
-def test_state_that_cannot_be_read_begins_anew(text):
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"detector": {"limit": 0.05, "log_r": [1], "updates": 2}}',
+        b"null",
+        b"\x04\0\0\0null",
+        b'\x10\0\0\0[["a", "b", 800]]\0\0\0',
+        b'\x0f\0\0\0[["a", "b", 0]]' + b"1" * 100,
+    ],
+)
+def test_state_that_cannot_be_read_begins_anew(state):
     rig = Rig()
     rig.minute(10, error_rate=0.01)
-    rig.kept = dict.fromkeys((*rig.kept, "restart:24h"), (rig.now, text))
+    rig.kept = dict.fromkeys((*rig.kept, "restart:24h"), (rig.now, state))
     rig.minute(100, error_rate=0.3)
     assert rig.verdict(ERROR_RULE).verdict == "fail"
 
 
 def latency(rig, arm, n, shift):
-    cell = rig.cells.setdefault((arm, "latency"), Cell())
+    tally = rig.tallies.setdefault((arm, "latency"), Tally())
     for number, seconds in enumerate(lognormal(rig.random, n) + shift):
-        cell.add_time(number % 64, float(seconds))
+        tally.add_time(number % 64, float(seconds))
 
 
 def test_times_that_rise_late_fail_by_a_restart_of_their_figures():
@@ -202,13 +219,19 @@ def test_times_that_rise_late_fail_by_a_restart_of_their_figures():
     assert rig.verdict(LATENCY_RULE).verdict != "fail"
 
 
+def counts_of(cell):
+    return [] if cell.times is None else [int(count) for count in cell.times if count]
+
+
 @given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 5)), max_size=40), st.integers(0, 40))
 def test_what_came_since_is_the_difference(values, cut):
-    whole, early, late = Cell(), Cell(), Cell()
+    whole, early, late = Tally(), Tally(), Tally()
     for number, (bucket, value) in enumerate(values):
         whole.add_time(bucket, value)
         (early if number < cut else late).add_time(bucket, value)
-    assert whole.minus(early) == late
+    found, expected = Cell.of(whole).minus(Cell.of(early)), Cell.of(late)
+    assert found.sums == pytest.approx(expected.sums)
+    assert counts_of(found) == counts_of(expected)
 
 
 @both_backends
@@ -224,8 +247,8 @@ def test_detectors_move_with_each_tick_and_are_stored_beside_the_cells(world):
         kept = world.store.telemetry.detectors(connection, ROUTE, generation)
         assert world.store.telemetry.detectors(connection, ROUTE, generation + 1) == {}
     assert set(kept) == {"rollback[0]", "rollback[0]:control", "restart:6h", "restart:24h", "restart:96h"}
-    at, text = kept["rollback[0]"]
+    at, state = kept["rollback[0]"]
     assert at == world.store.now()
-    watch = RateWatch.from_text(text, 0.05)
-    assert sum(n for n, _ in watch.seen.values()) == 300
+    watch = RateWatch.from_bytes(state, 0.05)
+    assert watch.seen[0].sum() == 300
     assert watch.detector.updates == 4

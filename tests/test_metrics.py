@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmmigrate import Usage
-from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.cells import Cell, Counted, quantile
+from llmmigrate.metrics.counting import Tally
 from llmmigrate.metrics.figures import figures
-from llmmigrate.metrics.histogram import FIRST_S, GROWTH, LAST, bin_of, quantile, upper_edge
+from llmmigrate.metrics.histogram import BINS, FIRST_S, GROWTH, LAST, bin_of, upper_edge
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models.costmap import ModelFacts
 from llmmigrate.models.pricing import cost
@@ -40,26 +42,31 @@ def test_a_bin_is_a_fortieth_of_the_usual_limit_at_two_seconds():
 
 @given(st.lists(TIMES, min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
 def test_a_quantile_is_exact_to_its_bin(times, q):
-    cell = Cell()
+    tally = Tally()
     for seconds in times:
-        cell.add_time(3, seconds)
+        tally.add_time(3, seconds)
     true = sorted(times)[max(1, math.ceil(q * len(times))) - 1]
-    assert bin_of(true) == bin_of(quantile(cell.histogram, q))
+    assert bin_of(true) == bin_of(quantile(Cell.of(tally).times, q))
 
 
 @given(st.lists(TIMES, max_size=60), st.integers(0, 60))
 def test_distributions_add_up_in_any_partition(times, cut):
-    whole, parts = Cell(), [Cell(), Cell()]
+    whole, parts = Tally(), [Tally(), Tally()]
     for number, seconds in enumerate(times):
         whole.add_time(number % 64, seconds)
         parts[number >= cut].add_time(number % 64, seconds)
-    parts[0].merge(Cell.from_json(*json.loads(json.dumps(parts[1].to_json()))))
+    expected, sums = Cell.of(whole), Cell.of(parts[0])
+    sums.add(Counted.from_json(*json.loads(json.dumps(parts[1].to_json()))))
+    parts[0].merge(parts[1])
     assert parts[0].histogram == whole.histogram
+    for found in (sums, Cell.from_bytes(*sums.to_bytes()), Cell.of(parts[0]).plus(Cell())):
+        assert (found.times is None) == (expected.times is None) == (not times)
+        assert not times or (found.times == expected.times).all()
     assert sum(whole.histogram.values()) == len(times)
 
 
 def test_no_times_have_no_quantile():
-    assert quantile({}, 0.5) is None
+    assert quantile(np.zeros(BINS), 0.5) is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0, "7", None, True, [], 1e30])

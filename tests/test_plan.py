@@ -23,10 +23,12 @@ from llmmigrate.foresight.traffic import Traffic
 from llmmigrate.gates.questions import questions
 from llmmigrate.gates.verdicts import decide
 from llmmigrate.metrics.catalogue import CATALOGUE
-from llmmigrate.metrics.cells import ASSIGNED, SPLIT
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import ASSIGNED, SPLIT
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
+from llmmigrate.store.folding import fold
 
 EXAMPLE = next((Path(__file__).parents[1] / "migrations" / "versions").glob("*.yaml")).read_text("utf-8")
 
@@ -59,7 +61,7 @@ def test_drawn_requests_pass_about_when_the_plan_says_and_not_long_before(metric
         cells = {}
         for arm in ("control", "candidate"):
             drawn = Traffic(demand, random).until(planned.samples * 2 / 1000 + 60)[: round(planned.samples * part)]
-            cells[arm, cell] = outcomes(drawn, USUAL, 0, random, wanted=frozenset({cell}))[cell]
+            cells[arm, cell] = Cell.of(outcomes(drawn, USUAL, 0, random, wanted=frozenset({cell}))[cell])
         return decide(question, cells).verdict == "pass"
 
     assert sum(passed(1.6, seed) for seed in range(8)) >= 6
@@ -78,7 +80,7 @@ def test_a_change_well_past_what_the_plan_stops_is_stopped_and_half_of_it_is_not
 
     def drawn(behaviour, n, random):
         requests = Traffic(Demand(rps=1000, alike=0, requests_per_unit=1), random).until(n * 2 / 1000 + 60)[:n]
-        return outcomes(requests, behaviour, 0, random, wanted=frozenset({cell}))[cell]
+        return Cell.of(outcomes(requests, behaviour, 0, random, wanted=frozenset({cell}))[cell])
 
     def stopped(change):
         random = np.random.default_rng(7)
@@ -150,7 +152,8 @@ def test_costs_are_known_by_the_document_or_the_route_and_else_not():
     week = 2 * 7 * 86400
     projected = document(EXAMPLE + "monitoring: {projection: {cost_per_request: $0.01}}\n")
     assert stage_of(outlook(projected, per_second=2, figures=usual()), "shadow").cost == pytest.approx(week * 0.01)
-    known = measured({"cost_per_request": tally(np.arange(64).repeat(20).astype(np.int8), np.full(1280, 0.02))})
+    costs = tally(np.arange(64).repeat(20).astype(np.int8), np.full(1280, 0.02))
+    known = measured({"cost_per_request": Cell.of(costs)})
     own = stage_of(outlook(document(), per_second=2, figures=known), "shadow").cost
     assert own == pytest.approx(week * 0.02)
     judged = EXAMPLE + "monitoring: {judge: {model: a/b, sample: 5%, rubric: r.md, budget: $7/day}}\n"
@@ -171,15 +174,16 @@ def test_a_rule_against_a_projection_wants_one():
 def test_measured_figures_take_the_place_of_usual_ones():
     places = np.arange(64).repeat(40).astype(np.int8)
     tokens = np.tile([100.0, 300.0], 1280)
-    few = tally(places[:900])
-    found = measured({"tokens_per_request": tally(places, tokens), "error_rate": few, "split": tally(places)})
+    few = Cell.of(tally(places[:900]))
+    usual_split = Cell.of(tally(places))
+    found = measured({"tokens_per_request": Cell.of(tally(places, tokens)), "error_rate": few, "split": usual_split})
     assert found.known == {"tokens_per_request"}
     assert found.means["tokens_per_request"] == Mean(200.0, pytest.approx(0.5))
     assert found.shares["error_rate"] == USUAL.errors
-    slow = measured({"latency": tally(places, np.full(2560, 9.0), times=True)})
+    slow = measured({"latency": Cell.of(tally(places, np.full(2560, 9.0), times=True))})
     cell = slow.cell("latency", 1000)
-    assert sum(cell.histogram.values()) == pytest.approx(1000)
-    assert min(cell.histogram) == max(cell.histogram)
+    assert cell.times.sum() == pytest.approx(1000)
+    assert len(np.flatnonzero(cell.times)) == 1
 
 
 def flush(store, clock, recorder, seq):
@@ -188,7 +192,7 @@ def flush(store, clock, recorder, seq):
         store.telemetry.put_flush("r", seq, payload, at=store.now())
     recorder.delivered(seq)
     with store.telemetry.writing() as connection:
-        store.telemetry.fold(connection)
+        fold(connection)
 
 
 def test_the_rate_is_the_route_s_own_in_shadow_and_in_a_canary(tmp_path):

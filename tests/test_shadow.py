@@ -8,12 +8,13 @@ import pytest
 
 from llmmigrate.document import load_text
 from llmmigrate.exceptions import DocumentInvalid, ModelError
-from llmmigrate.metrics.cells import AA_COST, ASSIGNED, DROPPED, OVER_BUDGET
+from llmmigrate.metrics.counting import AA_COST, ASSIGNED, DROPPED, OVER_BUDGET
 from llmmigrate.models import Completion, ModelClient, ToolCall, Usage
 from llmmigrate.routing.agreement import texts_agree, tools_agree
 from llmmigrate.routing.async_router import AsyncRouter
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner import ask
+from llmmigrate.store.folding import by_arm, fold
 from tests.conftest import ROUTE
 from tests.invariants import broken
 from tests.test_document import EXAMPLE
@@ -59,8 +60,7 @@ def served(world):
 def cells(world):
     state = world.store.route(ROUTE)
     with world.store.telemetry.writing() as connection:
-        world.store.telemetry.fold(connection)
-        return world.store.telemetry.cells(connection, ROUTE, state.generation)
+        return by_arm(fold(connection).cells_of(connection, ROUTE, state.generation))
 
 
 def test_a_router_stops_mirroring_at_the_budget_and_the_controller_pauses(world, served):

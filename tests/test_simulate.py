@@ -18,7 +18,8 @@ from llmmigrate.foresight import scenario as scenarios
 from llmmigrate.foresight.behaviour import outcomes, tally
 from llmmigrate.foresight.simulate import START, prepare, rates
 from llmmigrate.foresight.traffic import Traffic
-from llmmigrate.metrics.histogram import bin_of, quantile
+from llmmigrate.metrics.cells import Cell, quantile
+from llmmigrate.metrics.histogram import bin_of
 from llmmigrate.routing.assignment import BUCKETS
 from llmmigrate.stages import plan_of
 
@@ -147,19 +148,20 @@ def test_what_is_drawn_has_the_shares_and_quantiles_of_the_scenario():
     wanted = frozenset(
         {"latency", "first_token", "tokens_per_request", "cost_per_request", "schema_validity", "malformed_rate"}
     )
-    cells = outcomes(requests, behaviour, demand.alike, np.random.default_rng(3), wanted=wanted)
+    drawn = outcomes(requests, behaviour, demand.alike, np.random.default_rng(3), wanted=wanted)
+    cells = {metric: Cell.of(tally) for metric, tally in drawn.items()}
     mean = {metric: cell.total / cell.n for metric, cell in cells.items()}
     n = len(requests)
-    assert cells["error_rate"].n == cells["latency"].n == sum(cells["latency"].histogram.values()) == n
+    assert cells["error_rate"].n == cells["latency"].n == cells["latency"].times.sum() == n
     assert mean["error_rate"] == pytest.approx(0.15, rel=0.05)
     assert mean["malformed_rate"] == pytest.approx(0.05 / 0.90, rel=0.1)
     assert mean["schema_validity"] == pytest.approx(0.7, rel=0.03)
     assert cells["schema_validity"].n == n - round(cells["error_rate"].total)
     assert mean["tokens_per_request"] == pytest.approx(500, rel=0.03)
     assert mean["cost_per_request"] == pytest.approx(0.02, rel=0.03)
-    assert quantile(cells["latency"].histogram, 0.5) == pytest.approx(1.5, rel=0.03)
-    assert quantile(cells["latency"].histogram, 0.99) == pytest.approx(3.7, rel=0.05)
-    assert quantile(cells["first_token"].histogram, 0.99) == pytest.approx(0.9, rel=0.05)
+    assert quantile(cells["latency"].times, 0.5) == pytest.approx(1.5, rel=0.03)
+    assert quantile(cells["latency"].times, 0.99) == pytest.approx(3.7, rel=0.05)
+    assert quantile(cells["first_token"].times, 0.99) == pytest.approx(0.9, rel=0.05)
 
 
 def test_a_tally_is_what_a_recorder_would_have_counted():

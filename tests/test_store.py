@@ -20,14 +20,16 @@ from sqlalchemy import create_engine, make_url
 
 from llmmigrate.exceptions import LostRace, SchemaMismatch, StoreError, StoreMissing
 from llmmigrate.lifecycle import RouteState
-from llmmigrate.metrics.cells import Cell, CellKey
+from llmmigrate.metrics.cells import Cell, CellKey, Counted
+from llmmigrate.metrics.counting import Tally
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.metrics.sequence import SequenceLog
 from llmmigrate.routing import recorder as recorder_module
 from llmmigrate.routing.recorder import Recorder
-from llmmigrate.store import Store, schema, tables
+from llmmigrate.store import Store, folding, schema, tables
 from llmmigrate.store.chain import row_hash
 from llmmigrate.store.engine import telemetry_url
+from llmmigrate.store.folding import by_arm
 from llmmigrate.store.store import Change
 from llmmigrate.store.telemetry import Replica
 from tests.conftest import START, both_backends
@@ -177,9 +179,8 @@ def observe(recorder, count, arm="candidate", generation=2, error=None, start=0)
 
 def fold(store, generation=2):
     with store.telemetry.writing() as connection:
-        store.telemetry.fold(connection)
-        cells = store.telemetry.cells(connection, "r", generation)
-        return cells, store.telemetry.coverage(connection, "r", generation)
+        folded = folding.fold(connection)
+        return by_arm(folded.cells_of(connection, "r", generation)), folded.coverage_of(connection, "r", generation)
 
 
 @both_backends
@@ -232,7 +233,7 @@ def test_a_lost_flush_is_counted_as_lost_until_it_comes(world):
         "[]",
         "{}",
         '{"v": 1, "cells": [[1]], "covered": []}',
-        '{"v": 1, "cells": [["r",2,"third","","x",{},{}]], "covered": []}',
+        '{"v": 1, "cells": [["r",2,"third","","x",[],[],[],[]]], "covered": []}',
         '{"v": 2, "cells": [], "covered": []}',
         "null",
     ],
@@ -289,14 +290,18 @@ def test_replicas_that_overlap_are_not_counted_twice(world):
 
 @given(st.lists(st.tuples(st.integers(0, 63), st.floats(-1e6, 1e6)), max_size=60), st.integers(0, 60))
 def test_cells_add_up_in_any_partition(values, cut):
-    whole, parts = Cell(), [Cell(), Cell()]
+    whole, parts = Tally(), [Tally(), Tally()]
     for number, (bucket, value) in enumerate(values):
         whole.add(bucket, value)
         parts[number >= cut].add(bucket, value)
-    parts[0].merge(Cell.from_json(*json.loads(json.dumps(parts[1].to_json()))))
-    assert parts[0].n == whole.n
-    assert parts[0].total == pytest.approx(whole.total, abs=1e-3)
-    assert parts[0].total_sq == pytest.approx(whole.total_sq, rel=1e-9, abs=1e-3)
+    expected, sums = Cell.of(whole), Cell.of(parts[0])
+    sums.add(Counted.from_json(*json.loads(json.dumps(parts[1].to_json()))))
+    read = Cell.from_bytes(*sums.to_bytes())
+    parts[0].merge(parts[1])
+    for found in (sums, read, Cell.of(parts[0])):
+        assert found.n == expected.n
+        assert found.total == pytest.approx(expected.total, abs=1e-3)
+        assert found.total_sq == pytest.approx(expected.total_sq, rel=1e-9, abs=1e-3)
 
 
 @both_backends

@@ -15,8 +15,10 @@ from llmmigrate.gates.late import advance
 from llmmigrate.gates.questions import ALPHA, LATE_CHANGE_SHARE, RESTARTS_S, alpha_of_split, questions, worse_of
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.lifecycle import Transition, next_step
-from llmmigrate.metrics.cells import MAX_INPUT_TYPES, SPLIT, UNIT_BUCKETS, Cell
+from llmmigrate.metrics.cells import Cell, unpack
+from llmmigrate.metrics.counting import MAX_INPUT_TYPES, SPLIT, UNIT_BUCKETS, Tally
 from llmmigrate.stages import plan_of
+from llmmigrate.store.folding import by_arm, read_cells
 from llmmigrate.support import unsupported
 from tests.conftest import ROUTE, START
 from tests.test_document import EXAMPLE
@@ -99,7 +101,7 @@ def test_what_is_worse_late_is_seen_after_a_restart_too():
         {name: (START.replace(year=2020), text) for name, text in first.items()},
         now=START,
     )
-    assert "latency" in again["restart:6h"]
+    assert set(unpack(again["restart:6h"])) == {("candidate", "latency")}
 
 
 BY_TYPE = migration("{metric: refusal_rate, change: 5pp, by: input_type}", section="pause")
@@ -201,7 +203,7 @@ def test_a_slow_control_makes_a_slow_candidate_an_incident(slow, action):
 def test_an_incident_that_comes_late_is_one_too(shared):
     rig = Rig()
     rig.minute(600, error_rate=0.01)
-    control = rig.cells["control", "error_rate"] = Cell()
+    control = rig.tallies["control", "error_rate"] = Tally()
     for _ in range(9000):
         control.add(int(rig.random.integers(64)), float(rig.random.random() < 0.01))
     rig.take()
@@ -226,11 +228,11 @@ def test_an_incident_pauses_and_says_so():
 
 def split_cells(n, candidate, share, buckets=UNIT_BUCKETS):
     """Count n decisions of which some went to the candidate, all at one expected share."""
-    cells = {"control": Cell(), "candidate": Cell()}
+    tallies = {"control": Tally(), "candidate": Tally()}
     for number in range(n):
         arm = "candidate" if number % n < candidate else "control"
-        cells[arm].add(number % buckets, share)
-    return {f"{arm}_{SPLIT}": found for arm, found in cells.items()}
+        tallies[arm].add(number % buckets, share)
+    return {f"{arm}_{SPLIT}": Cell.of(found) for arm, found in tallies.items()}
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,11 @@ def test_conversations_that_last_do_not_break_the_split():
     """Ten long conversations on the candidate are ten units of chance, not a thousand requests."""
     document = load_text(EXAMPLE, "d.yaml").migration
     cells = split_cells(4000, 200, 0.05)
+    longer = Tally()
     for bucket in range(3):
         for _ in range(100):
-            cells[f"candidate_{SPLIT}"].add(bucket, 0.05)
+            longer.add(bucket, 0.05)
+    cells[f"candidate_{SPLIT}"] = cells[f"candidate_{SPLIT}"].plus(Cell.of(longer))
     assert of_rule(verdicts(document, "canary:5", **cells), SPLIT)[0].verdict != "fail"
 
 
@@ -283,7 +287,7 @@ def test_routers_count_the_split_by_the_share_at_the_start_of_a_conversation(wor
     world.upgrade()
     generation = world.store.route(ROUTE).generation
     with world.store.telemetry.reading() as connection:
-        cells = world.store.telemetry.cells(connection, ROUTE, generation)
+        cells = by_arm(read_cells(connection, ROUTE, generation))
     control, candidate = cells["control", SPLIT], cells["candidate", SPLIT]
     assert control.n + candidate.n == 8000
     assert control.total + candidate.total == pytest.approx(4000 * 0.05)
@@ -325,7 +329,7 @@ def test_all_that_may_raise_an_alarm_shares_five_percent(document, action):
         if question.action == action:
             parts = worse_of(question, document) if question.rule.worse else [question]
             restarts = sum(math.ceil(question.planned_s / period_s) for period_s in RESTARTS_S)
-            assert parts[0].alpha_restart * restarts == pytest.approx(parts[0].alpha_late)
+            assert parts[0].of_restart().alpha_fail * restarts == pytest.approx(parts[0].alpha_late)
             spent += sum(part.alpha_late for part in parts)
     assert spent <= ALPHA * (1 + 1e-9)
     assert spent >= ALPHA * (1 - LATE_CHANGE_SHARE)

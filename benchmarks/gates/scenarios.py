@@ -55,7 +55,7 @@ def spent() -> Spent:
     migration = load_text(text, "standard.yaml").migration
     plan = plan_of(migration)
     first: Question = questions(migration, plan, plan.stage("canary:5"))[0]
-    return Spent(first.alpha_fail, first.alpha_late, first.alpha_restart, first.planned_s / UPDATE_S)
+    return Spent(first.alpha_fail, first.alpha_late, first.of_restart().alpha_fail, first.planned_s / UPDATE_S)
 
 
 def _rate(candidate: streams.Stream, control: streams.Stream | None, begins: int = 0) -> Times:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from statistics import median
 
@@ -15,7 +14,7 @@ from llmmigrate.document import load_text
 from llmmigrate.gates import normal_mixture_half_width, proportion_interval
 from llmmigrate.gates.samples import Sample
 from llmmigrate.gates.verdicts import evaluate
-from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.cells import Cell, pack
 from llmmigrate.stages import plan_of
 
 MINUTES, LOOKS = streams.WEEK, 60
@@ -25,13 +24,13 @@ ALPHA, MARGIN = 0.05, 0.05
 def cell(stream: streams.Stream, minutes: int) -> Cell:
     """Return what a stream has counted until a minute."""
     parts = [part[:minutes].sum(axis=0) for part in (stream.n, stream.total, stream.squares)]
-    return Cell({bucket: [float(part[bucket]) for part in parts] for bucket in range(64) if parts[0][bucket]})
+    return Cell(np.stack(parts, axis=1).astype(float))
 
 
 def counted(stream: streams.Stream, minutes: int) -> Cell:
     """Return the same for a stream of events, whose squares are themselves."""
     n, total = (part[minutes - 1] for part in stream.up_to)
-    return Cell({bucket: [float(n[bucket]), *[float(total[bucket])] * 2] for bucket in np.flatnonzero(n).tolist()})
+    return Cell(np.stack([n, total, total], axis=1).astype(float))
 
 
 def coverage(runs: int) -> list[str]:
@@ -87,13 +86,12 @@ def cost(_runs: int) -> list[str]:
             each = requests / 64
             rate, mean = [each, each * 0.01, each * 0.01], [each, each * 400.0, each * 170_000.0]
             for metric in ("error_rate", "refusal_rate", "tool_call_accuracy", "schema_validity"):
-                cells[arm, metric] = Cell({bucket: list(rate) for bucket in range(64)})
+                cells[arm, metric] = Cell(np.tile(rate, (64, 1)))
             for metric in ("tokens_per_request", "cost_per_request"):
-                cells[arm, metric] = Cell({bucket: list(mean) for bucket in range(64)})
+                cells[arm, metric] = Cell(np.tile(mean, (64, 1)))
             counts = streams.times(random, requests, streams.chances())
-            found = {int(place): int(counts[place]) for place in np.flatnonzero(counts)}
-            cells[arm, "latency"] = Cell({bucket: [each, each * 1.1, each * 1.6] for bucket in range(64)}, found)
-        size = len(json.dumps([found.to_json() for found in cells.values()]))
+            cells[arm, "latency"] = Cell(np.tile([each, each * 1.1, each * 1.6], (64, 1)), counts.astype(float))
+        size = len(pack(cells))
         rounds = []
         for _ in range(9):
             began = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmmigrate.gates.quantiles import UPPER_S
-from llmmigrate.metrics.cells import UNIT_BUCKETS
+from llmmigrate.metrics.counting import UNIT_BUCKETS
 
 Array = npt.NDArray[np.float64]
 Random = np.random.Generator

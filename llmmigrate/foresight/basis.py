@@ -10,8 +10,10 @@ from llmmigrate.clock import from_text
 from llmmigrate.exceptions import RefusedError
 from llmmigrate.foresight.expected import Figures, measured, usual
 from llmmigrate.foresight.traffic import read_arrivals
-from llmmigrate.metrics.cells import ASSIGNED, SPLIT, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import ASSIGNED, SPLIT
 from llmmigrate.store import Store
+from llmmigrate.store.folding import by_arm, read_cells
 
 _WINDOW = timedelta(days=7)
 _SHORTEST_S = 3600.0
@@ -53,7 +55,7 @@ def basis(store: Store | None, route: str, *, per_second: float | None = None, l
 def _figures(store: Store, route: str) -> Figures:
     generation = store.route(route).generation
     with store.telemetry.reading() as connection:
-        cells = store.telemetry.cells(connection, route, generation)
+        cells = by_arm(read_cells(connection, route, generation))
     control: dict[str, Cell] = {metric: cell for (arm, metric), cell in cells.items() if arm == "control"}
     return measured(control)
 

@@ -1,4 +1,4 @@
-"""What comes of simulated requests, drawn many at a time and counted into the cells that routers keep."""
+"""What comes of simulated requests, drawn many at a time and counted into the tallies that routers keep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from llmmigrate.foresight.scenario import Behaviour
 from llmmigrate.foresight.traffic import LATENT, Requests
 from llmmigrate.gates.quantiles import UPPER_S
-from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
+from llmmigrate.metrics.counting import UNIT_BUCKETS, Tally
 
 Array = npt.NDArray[np.float64]
 
@@ -28,27 +28,27 @@ _SHARES = {
 """The metrics that are shares of answers, with the keys of a scenario."""
 
 
-def tally(places: npt.NDArray[np.int8], values: Array | None = None, *, times: bool = False) -> Cell:
+def tally(places: npt.NDArray[np.int8], values: Array | None = None, *, times: bool = False) -> Tally:
     """Count values by their unit buckets, ones where none are given; `times` are counted in their bins as well."""
     n = np.bincount(places, minlength=UNIT_BUCKETS)
     total = n if values is None else np.bincount(places, values, UNIT_BUCKETS)
     squares = total if values is None else np.bincount(places, values * values, UNIT_BUCKETS)
     sums = np.stack([n, total, squares], axis=1)
     used = np.flatnonzero(n)
-    cell = Cell(dict(zip(used.tolist(), sums[used].tolist(), strict=True)))
+    made = Tally(dict(zip(used.tolist(), sums[used].tolist(), strict=True)))
     if times and values is not None:
         bins, counts = np.unique(np.searchsorted(UPPER_S, values), return_counts=True)
-        cell.histogram = dict(zip(bins.tolist(), counts.tolist(), strict=True))
-    return cell
+        made.histogram = dict(zip(bins.tolist(), counts.tolist(), strict=True))
+    return made
 
 
 def outcomes(
     requests: Requests, behaviour: Behaviour, alike: float, random: np.random.Generator, *, wanted: frozenset[str]
-) -> dict[str, Cell]:
-    """Draw what comes of requests to one arm; return its cells by metric, as `metrics.outcome` defines them.
+) -> dict[str, Tally]:
+    """Draw what comes of requests to one arm; return its tallies by metric, as `metrics.outcome` defines them.
 
-    `alike` is the part of a unit in the normal variables behind each outcome, `wanted` are the cells to be made beside
-    the error rate.
+    `alike` is the part of a unit in the normal variables behind each outcome, `wanted` are the metrics to be made
+    beside the error rate.
     """
     places = requests["place"]
     normal = math.sqrt(alike) * requests["own"]
@@ -77,12 +77,12 @@ def outcomes(
             apart = math.sqrt(alike) * requests["own"][answered, _ANSWER]
             apart += math.sqrt(1 - alike) * random.standard_normal(len(kept))
             cells[metric] = tally(kept, (apart < ndtri(share)).astype(float))
-    return {metric: cell for metric, cell in cells.items() if cell.buckets}
+    return {metric: found for metric, found in cells.items() if found.buckets}
 
 
 def agreement(
     requests: Requests, behaviour: Behaviour, random: np.random.Generator, *, wanted: frozenset[str]
-) -> dict[str, Cell]:
+) -> dict[str, Tally]:
     """Draw whether answers beside a user's request were the same as the user's."""
     found = {}
     for metric, share in (("tool_agreement", behaviour.same_tools), ("text_agreement", behaviour.same_text)):

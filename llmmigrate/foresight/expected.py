@@ -16,7 +16,8 @@ from scipy.stats import norm
 
 from llmmigrate.foresight.scenario import USUAL
 from llmmigrate.gates.quantiles import UPPER_S
-from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import UNIT_BUCKETS
 
 Array = npt.NDArray[np.float64]
 
@@ -57,10 +58,7 @@ class Figures:
             chance = self.times[metric]
             mean = float(chance @ np.minimum(UPPER_S, UPPER_S[-2]))
             square = float(chance @ np.minimum(UPPER_S, UPPER_S[-2]) ** 2)
-            cell = _cell(n, mean, square)
-            used = np.flatnonzero(chance)
-            cell.histogram = dict(zip(used.tolist(), (n * chance[used]).tolist(), strict=True))
-            return cell
+            return _cell(n, mean, square, n * chance)
         return None
 
     def changed(self, metric: str, amount: float, *, relative: bool = False) -> Figures:
@@ -80,9 +78,8 @@ class Figures:
         return replace(self, times={**self.times, metric: moved})
 
 
-def _cell(n: float, mean: float, square: float) -> Cell:
-    each = n / UNIT_BUCKETS
-    return Cell({bucket: [each, each * mean, each * square] for bucket in range(UNIT_BUCKETS)})
+def _cell(n: float, mean: float, square: float, times: Array | None = None) -> Cell:
+    return Cell(np.full((UNIT_BUCKETS, 3), n / UNIT_BUCKETS) * [1, mean, square], times)
 
 
 def lognormal(p50_s: float, p99_s: float) -> Array:
@@ -134,8 +131,6 @@ def measured(cells: Mapping[str, Cell]) -> Figures:
             found.shares[metric] = mean
         elif metric in found.means and mean > 0:
             found.means[metric] = Mean(mean, math.sqrt(max(cell.total_sq / cell.n / mean**2 - 1, 0.0)))
-        elif metric in found.times and cell.histogram:
-            chance = np.zeros_like(found.times[metric])
-            chance[list(cell.histogram)] = list(cell.histogram.values())
-            found.times[metric] = chance / chance.sum()
+        elif metric in found.times and cell.times is not None:
+            found.times[metric] = cell.times / cell.times.sum()
     return replace(found, known=frozenset(enough) & {*found.shares, *found.means, *found.times})

@@ -15,7 +15,8 @@ from llmmigrate.foresight.expected import Figures
 from llmmigrate.gates.find import find
 from llmmigrate.gates.questions import Question, questions
 from llmmigrate.gates.verdicts import decide
-from llmmigrate.metrics.cells import Arm, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import Arm
 from llmmigrate.preflight.deadlines import retires
 from llmmigrate.stages import Plan, Stage, plan_of
 from llmmigrate.support import undecided

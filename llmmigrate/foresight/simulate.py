@@ -32,7 +32,7 @@ from llmmigrate.foresight.traffic import Requests, Traffic, read_arrivals
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import WATCH_S, RouteState, Transition
 from llmmigrate.metrics.catalogue import ANY, CATALOGUE, metric_of
-from llmmigrate.metrics.cells import AA_COST, ASSIGNED, SPLIT, Arm, Cell
+from llmmigrate.metrics.counting import AA_COST, ASSIGNED, SPLIT, Arm, Tally
 from llmmigrate.routing.assignment import BUCKETS
 from llmmigrate.routing.recorder import Recorder
 from llmmigrate.routing.snapshot import Snapshot
@@ -283,7 +283,7 @@ class _Run:
             accept_risk(self._store, self._route, metric, actor=ACTOR, reason="not simulated")
         tidied = 0.0
         while looked.state.status not in _ENDED and self._now_s < self._simulation.longest_s - 1e-6:
-            self._pass(self._store.route(self._route))
+            self._pass(looked.state)
             looked = self._look()
             if looked.state.status == "rolling_back":  # no router is left to confirm it
                 looked = self._look()
@@ -389,9 +389,9 @@ class _Run:
             cost = np.full(len(requests), behaviour.cost)
             self._add(snapshot, "control", AA_COST, tally(requests["place"], cost))
 
-    def _add(self, snapshot: Snapshot, arm: Arm, metric: str, cell: Cell) -> None:
-        if cell.buckets:
-            self._recorder.add(self._route, snapshot.generation, arm, metric, cell)
+    def _add(self, snapshot: Snapshot, arm: Arm, metric: str, tally: Tally) -> None:
+        if tally.buckets:
+            self._recorder.add(self._route, snapshot.generation, arm, metric, tally)
 
     def _outcome(self, looked: TickResult) -> Outcome:
         state = looked.state

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llmmigrate.metrics.cells import UNIT_BUCKETS
+from llmmigrate.metrics.counting import UNIT_BUCKETS
 from llmmigrate.routing.assignment import BUCKETS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from llmmigrate.gates.late import Cells, Kept, rate_change
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.catalogue import Form
-from llmmigrate.metrics.cells import ARMS
+from llmmigrate.metrics.counting import ARMS
 
 if TYPE_CHECKING:
     from llmmigrate.document import Limit
@@ -44,7 +44,7 @@ def find(
         return _incident(question, control, candidate, found, limit)
     if question.rate_limit is not None:
         return rate_change(question, kept or {}, found.bound) or found
-    stricter = replace(question, alpha_fail=question.alpha_restart)
+    stricter = question.of_restart()
     for since in recent:
         control, candidate = samples(question, since)
         fresh = _whole(stricter, control, candidate, limit)

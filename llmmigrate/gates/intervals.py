@@ -9,7 +9,7 @@ mixture.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +42,14 @@ def beta_binomial_log_e(
     `beta_mass` (Howard et al. 2021, proposition 7).
     """
     s, trials, p = (np.asarray(value, dtype=np.float64) for value in (successes, n, p0))
-    mass = beta_mass(alpha, n_opt)
-    a, b = mass * p, mass * (1 - p)
-    result = betaln(a + s, b + trials - s) - betaln(a, b) - xlogy(s, p) - xlog1py(trials - s, -p)
+    result = _log_mixture(s, trials, p, beta_mass(alpha, n_opt)) - xlogy(s, p) - xlog1py(trials - s, -p)
     return np.asarray(result, dtype=np.float64)
+
+
+def _log_mixture(s: Any, n: Any, p: Any, mass: float) -> Any:
+    """Return the log likelihood under the prior of the given mass around p; floats or arrays."""
+    a, b = mass * p, mass * (1 - p)
+    return betaln(a + s, b + n - s) - betaln(a, b)
 
 
 def proportion_interval(successes: float, n: float, *, alpha: float, n_opt: float = 500) -> tuple[float, float]:
@@ -55,10 +59,11 @@ def proportion_interval(successes: float, n: float, *, alpha: float, n_opt: floa
     """
     if n <= 0:
         return 0.0, 1.0
-    threshold = math.log(1 / alpha)
+    threshold, mass = math.log(1 / alpha), beta_mass(alpha, n_opt)
 
-    def excess(p: float) -> float:
-        return float(beta_binomial_log_e(successes, n, p, alpha=alpha, n_opt=n_opt)) - threshold
+    def excess(p: float) -> float:  # beta_binomial_log_e for floats inside (0, 1), without its arrays
+        likelihood = successes * math.log(p) + (n - successes) * math.log1p(-p)
+        return float(_log_mixture(successes, n, p, mass)) - likelihood - threshold
 
     center = min(max(successes / n, _EDGE), 1 - _EDGE)
     low = 0.0 if successes <= 0 or excess(_EDGE) <= 0 else float(brentq(excess, _EDGE, center, xtol=1e-12))
@@ -74,11 +79,28 @@ def normal_mixture_half_width(se: npt.ArrayLike, *, tau: float, alpha: float, si
     se sqrt(2 (1+1/r) ln(1 + sqrt(1+r) / (2 alpha))) (Waudby-Smith et al. 2024).
     """
     error = np.asarray(se, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = (tau / error) ** 2
-        if sides == 2:
-            square = (1 + 1 / r) * (np.log1p(r) + 2 * math.log(1 / alpha))
-        else:
-            square = 2 * (1 + 1 / r) * np.log1p(np.sqrt(1 + r) / (2 * alpha))
-        width = error * np.sqrt(square)
-    return np.asarray(np.where(error == 0, 0.0, width), dtype=np.float64)
+    some = error != 0
+    with np.errstate(divide="ignore"):
+        width = _mixture_width(np, np.where(some, error, 1.0), tau, alpha, sides)
+    return np.asarray(np.where(some, width, 0.0), dtype=np.float64)
+
+
+def half_width(se: float, *, tau: float, alpha: float, sides: Literal[1, 2] = 2) -> float:
+    """Return `normal_mixture_half_width` of a single standard error, without its arrays."""
+    if se == 0:
+        return 0.0
+    try:
+        return float(_mixture_width(math, se, tau, alpha, sides))
+    except ZeroDivisionError:  # a range that is to be tightest for no difference at all
+        return math.inf
+
+
+def _mixture_width(library: Any, error: Any, tau: float, alpha: float, sides: Literal[1, 2]) -> Any:
+    """Return the width by the functions of `math` or `numpy`."""
+    ratio = tau / error
+    r = ratio * ratio
+    if sides == 2:
+        square = (1 + 1 / r) * (library.log1p(r) + 2 * math.log(1 / alpha))
+    else:
+        square = 2 * (1 + 1 / r) * library.log1p(library.sqrt(1 + r) / (2 * alpha))
+    return error * library.sqrt(square)

@@ -7,14 +7,14 @@ in it; so the figures since the last restart are tested too, each restart with i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from llmmigrate.gates.detectors import ShiryaevRoberts
 from llmmigrate.gates.finding import INCIDENT, Finding
@@ -22,7 +22,8 @@ from llmmigrate.gates.intervals import FloatArray, proportion_interval
 from llmmigrate.gates.questions import ALPHA, RESTARTS_S, UPDATE_S, Question, questions, worse_of
 from llmmigrate.gates.rates import MIN_UNITS_TO_FAIL
 from llmmigrate.gates.samples import Sample
-from llmmigrate.metrics.cells import ARMS, Arm, Cell
+from llmmigrate.metrics.cells import Cell, pack, unpack
+from llmmigrate.metrics.counting import ARMS, UNIT_BUCKETS, Arm
 from llmmigrate.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 Cells = Mapping[tuple[Arm, str], Cell]
 
-Kept = tuple[datetime, str]
-"""A row of state: when it was last moved, and its text."""
+Kept = tuple[datetime, bytes]
+"""A row of state: when it was last moved, and what it holds."""
+
+_FIRST = b"first"
+"""The state of a restart that has only begun to be timed: it has no earlier figures yet."""
 
 _RISING = 100.0
 """While R is below this nothing points to a change: what came before is no part of it."""
@@ -41,25 +45,22 @@ _RISING = 100.0
 class RateWatch:
     """A detector with what it has counted already, and what came since its evidence began to rise.
 
-    `seen` maps unit buckets to (n, events) as of the last update; `n` and `events` are effective counts since the rise,
-    `units` the buckets that had an event in it.
+    `seen` are n and events by unit bucket as of the last update, of shape (2, 64); `n` and `events` are effective
+    counts since the rise, `units` the buckets that had an event in it.
     """
 
     detector: ShiryaevRoberts
-    seen: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    seen: FloatArray
     n: float = 0.0
     events: float = 0.0
     units: frozenset[int] = frozenset()
 
     def update(self, sample: Sample) -> RateWatch:
         """Return the watch after all that a sample of a rate holds beyond what was counted."""
-        n, events = (array.copy() for array in sample.by_bucket)
-        seen = {int(bucket): (float(n[bucket]), float(events[bucket])) for bucket in np.flatnonzero(n)}
-        for bucket, (counted, had) in self.seen.items():
-            n[bucket] -= counted
-            events[bucket] -= had
+        seen = np.array(sample.by_bucket)
+        n, events = seen - self.seen
         if n.min() < 0 or events.min() < 0 or (events > n).any():  # not the cells that were counted: begin anew
-            return RateWatch(ShiryaevRoberts(self.detector.limit), seen)
+            return replace(self.new(self.detector.limit), seen=seen)
         batch_events, batch = _effective(n, events, sample.design_effect_to_fail)
         moved = replace(self, detector=self.detector.update(batch_events, batch), seen=seen)
         if moved.detector.log_mean < np.log(_RISING):
@@ -67,12 +68,17 @@ class RateWatch:
         units = self.units | frozenset(map(int, np.flatnonzero(events)))
         return replace(moved, n=self.n + batch, events=self.events + batch_events, units=units)
 
-    def to_text(self) -> str:
-        """Write the state as text."""
-        return json.dumps(
+    @classmethod
+    def new(cls, limit: float) -> RateWatch:
+        """Return the watch of a rate that has seen nothing yet."""
+        return cls(ShiryaevRoberts(limit), np.zeros((2, UNIT_BUCKETS)))
+
+    def to_bytes(self) -> bytes:
+        """Write the state, as JSON."""
+        return orjson.dumps(
             {
                 "detector": self.detector.to_json(),
-                "seen": {str(bucket): list(counts) for bucket, counts in self.seen.items()},
+                "seen": self.seen.tolist(),
                 "n": self.n,
                 "events": self.events,
                 "units": sorted(self.units),
@@ -80,17 +86,17 @@ class RateWatch:
         )
 
     @classmethod
-    def from_text(cls, text: str, limit: float) -> RateWatch:
-        """Read what `to_text` wrote; what cannot be read, or is about another limit, begins anew."""
+    def from_bytes(cls, state: bytes, limit: float) -> RateWatch:
+        """Read what `to_bytes` wrote; what cannot be read, or is about another limit, begins anew."""
         try:
-            data = json.loads(text)
+            data = orjson.loads(state)
             detector = ShiryaevRoberts.from_json(data["detector"])
             if detector.limit != limit:
-                return cls(ShiryaevRoberts(limit))
-            seen = {int(bucket): (float(n), float(events)) for bucket, (n, events) in data["seen"].items()}
+                return cls.new(limit)
+            seen = np.array(data["seen"], dtype=np.float64).reshape(2, UNIT_BUCKETS)
             return cls(detector, seen, float(data["n"]), float(data["events"]), frozenset(map(int, data["units"])))
         except (ValueError, KeyError, TypeError):
-            return cls(ShiryaevRoberts(limit))
+            return cls.new(limit)
 
 
 def _effective(n: FloatArray, events: FloatArray, design_effect: float) -> tuple[float, float]:
@@ -101,8 +107,8 @@ def _effective(n: FloatArray, events: FloatArray, design_effect: float) -> tuple
     used = n > 0
     if not used.any():
         return 0.0, 0.0
-    others = np.sort(n[used])[:-1]
-    most = 2 * max(1.0, float(np.median(others))) if len(others) else 1.0
+    others = sorted(n[used].tolist())[:-1]
+    most = 2 * max(1.0, median(others)) if others else 1.0
     weight = np.minimum(n[used], most) / design_effect
     trials = float(weight.sum())
     return min(float(weight @ (events[used] / n[used])), trials), trials
@@ -110,7 +116,7 @@ def _effective(n: FloatArray, events: FloatArray, design_effect: float) -> tuple
 
 def advance(
     migration: Migration, plan: Plan, stage: Stage, cells: Cells, kept: Mapping[str, Kept], *, now: datetime
-) -> dict[str, str]:
+) -> dict[str, bytes]:
     """Return the rows of state that are due, by name: detectors each minute, restarts when their time has come.
 
     A clock that was set, either way, makes them due: no detector waits for it to catch up.
@@ -123,21 +129,25 @@ def advance(
             continue
         for arm in ARMS:
             name = _row_name(question, arm)
-            watch = RateWatch.from_text(kept[name][1] if name in kept else "", limit)
-            moved[name] = watch.update(_events(question, cells, arm)).to_text()
-    metrics = {one.metric.cell for question in asked for one in _restarted(question, migration)}
+            watch = RateWatch.from_bytes(kept[name][1], limit) if name in kept else RateWatch.new(limit)
+            moved[name] = watch.update(_events(question, cells, arm)).to_bytes()
+    metrics = restarted(asked, migration)
     for period_s in RESTARTS_S:
         name = _restart_name(period_s)
         if metrics and _due(kept.get(name), now, period_s):
-            moved[name] = json.dumps({"cells": _snapshot(cells, metrics) if name in kept else None})
+            moved[name] = pack(_of(cells, metrics)) if name in kept else _FIRST
     return moved
 
 
-def _restarted(question: Question, migration: Migration) -> list[Question]:
-    """Return what is asked of figures that begin anew: all but what a detector watches."""
-    if question.rule.worse:
-        return worse_of(question, migration)
-    return [question] if question.rate_limit is None else []
+def restarted(asked: Iterable[Question], migration: Migration) -> frozenset[str]:
+    """Return the cells of what is asked of figures that begin anew: all but what a detector watches."""
+    found = set()
+    for question in asked:
+        if question.rule.worse:
+            found |= {one.metric.cell for one in worse_of(question, migration)}
+        elif question.rate_limit is None:
+            found.add(question.metric.cell)
+    return frozenset(found)
 
 
 def _row_name(question: Question, arm: Arm) -> str:
@@ -158,30 +168,29 @@ def _due(row: Kept | None, now: datetime, period_s: float) -> bool:
     return row is None or abs((now - row[0]).total_seconds()) >= period_s
 
 
-def _snapshot(cells: Cells, metrics: Iterable[str]) -> list[list[object]]:
-    wanted = frozenset(metrics)
-    return [[arm, metric, *cell.to_json()] for (arm, metric), cell in cells.items() if metric in wanted]
+def _of(cells: Cells, metrics: frozenset[str]) -> Cells:
+    return {key: cell for key, cell in cells.items() if key[1] in metrics}
 
 
-def windows(cells: Cells, kept: Mapping[str, Kept]) -> list[Cells]:
-    """Return what the cells hold since each last restart; none that was never made or cannot be read."""
+def windows(asked: Iterable[Question], migration: Migration, cells: Cells, kept: Mapping[str, Kept]) -> list[Cells]:
+    """Return what the cells of metrics without a detector hold since each last restart.
+
+    There is none of a restart that was never made or cannot be read.
+    """
+    own = _of(cells, restarted(asked, migration))
     found: list[Cells] = []
     for period_s in RESTARTS_S:
         row = kept.get(_restart_name(period_s))
         earlier = _earlier(row[1]) if row is not None else None
         if earlier is not None:
-            found.append({key: cell.minus(earlier.get(key, Cell())) for key, cell in cells.items()})
+            found.append({key: cell.minus(earlier[key]) if key in earlier else cell for key, cell in own.items()})
     return found
 
 
-@lru_cache(maxsize=64)
-def _earlier(text: str) -> Cells | None:
+def _earlier(state: bytes) -> Cells | None:
     try:
-        saved = json.loads(text)["cells"]
-        if saved is None:
-            return None
-        return {(arm, metric): Cell.from_json(buckets, times) for arm, metric, buckets, times in saved}
-    except (ValueError, KeyError, TypeError):
+        return unpack(state) if state != _FIRST else None
+    except (ValueError, TypeError):
         return None
 
 
@@ -210,6 +219,6 @@ def _fired(question: Question, kept: Mapping[str, Kept], arm: Arm, alpha: float)
     row, limit = kept.get(_row_name(question, arm)), question.rate_limit
     if row is None or limit is None:
         return None
-    watch = RateWatch.from_text(row[1], limit)
+    watch = RateWatch.from_bytes(row[1], limit)
     fired = watch.detector.alarms(horizon=question.planned_s / UPDATE_S, alpha=alpha)
     return watch if fired and len(watch.units) >= MIN_UNITS_TO_FAIL else None

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from scipy.optimize import brentq
 
-from llmmigrate.gates.finding import Direction, Finding, inside, past
-from llmmigrate.gates.intervals import normal_mixture_half_width
+from llmmigrate.gates.finding import Direction, Finding, inside
+from llmmigrate.gates.intervals import half_width
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 
@@ -40,15 +40,18 @@ def relative_change(
     known = math.isfinite(baseline.variance + candidate.variance_of_mean)
     if not known or baseline.mean <= 0 or candidate.mean < 0:
         return Finding(signed, bound)
-    interval = _range(baseline, candidate, signed, ALPHA)
-    stricter = _range(baseline, candidate, signed, question.alpha_fail)
+    difference = _Difference(baseline, candidate, margin)
     enough = min(baseline.n, candidate.n) >= question.minimum
+    failed = enough and difference.past(margin, direction, question.alpha_fail)
+    if question.only_failure and not failed:
+        return Finding(signed, bound)
+    interval = difference.interval(ALPHA)
     return Finding(
         signed,
         bound,
-        candidate.mean / baseline.mean - 1,
+        difference.estimate,
         interval,
-        failed=enough and past(stricter, margin, direction),
+        failed=failed,
         passed=inside(interval, abs(bound), direction),
     )
 
@@ -59,8 +62,8 @@ def against_limit(question: Question, candidate: Sample, limit: float) -> Findin
     if not math.isfinite(candidate.variance_of_mean):
         return Finding(limit, bound)
     se = math.sqrt(candidate.variance_of_mean)
-    width = float(normal_mixture_half_width(se, tau=limit / 10, alpha=ALPHA))
-    stricter = float(normal_mixture_half_width(se, tau=limit / 10, alpha=question.alpha_fail, sides=1))
+    width = half_width(se, tau=limit / 10, alpha=ALPHA)
+    stricter = half_width(se, tau=limit / 10, alpha=question.alpha_fail, sides=1)
     interval = (candidate.mean - width, candidate.mean + width)
     failed = candidate.n >= question.minimum and candidate.mean - stricter > limit
     return Finding(limit, bound, candidate.mean, interval, failed=failed, passed=interval[1] <= bound)
@@ -71,7 +74,7 @@ def higher(control: Sample, candidate: Sample) -> bool:
     square = control.variance_of_mean + candidate.variance_of_mean
     if not math.isfinite(square) or control.mean <= 0:
         return True
-    width = float(normal_mixture_half_width(math.sqrt(square), tau=control.mean / 10, alpha=ALPHA, sides=1))
+    width = half_width(math.sqrt(square), tau=control.mean / 10, alpha=ALPHA, sides=1)
     return candidate.mean - control.mean > width
 
 
@@ -84,22 +87,41 @@ def enough_for_mean(minimum: int, *samples: Sample) -> int:
     return max(minimum, math.ceil(2 * minimum * max(squares, default=0.0)))
 
 
-def _range(baseline: Baseline, candidate: Sample, margin: float, alpha: float) -> tuple[float, float]:
-    """Return {c : |mean_T - (1+c) mean_C| within the half-width}; infinite where nothing is excluded."""
-    tau = abs(margin) * baseline.mean
+class _Difference:
+    """How mean_T lies to (1 + change) mean_C; the range is tightest for a change of `margin`."""
 
-    def gap(change: float, sign: float) -> float:
+    def __init__(self, baseline: Baseline, candidate: Sample, margin: float) -> None:
+        self._baseline = baseline
+        self._mean = candidate.mean
+        self._variance = candidate.variance_of_mean
+        self._tau = margin * baseline.mean
+        self.estimate = candidate.mean / baseline.mean - 1
+
+    def past(self, margin: float, direction: Direction, alpha: float) -> bool:
+        """Tell whether the range at the level alpha lies past the margin.
+
+        It does where theta at the margin itself is credibly not zero: a single look instead of a search for both ends.
+        """
+        above = direction >= 0 and self._end(margin, -1, alpha) > 0
+        return above or (direction <= 0 and self._end(-margin, 1, alpha) < 0)
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Return {c : |mean_T - (1+c) mean_C| within the half-width}; infinite where nothing is excluded."""
+        center = self.estimate
+        if self._end(center, -1, alpha) >= 0 or self._end(center, 1, alpha) <= 0:
+            return center, center  # no variance at all, up to rounding
+        low = -1.0
+        if self._end(-1.0, -1, alpha) > 0:
+            low = float(brentq(self._end, -1.0, center, args=(-1, alpha)))
+        far = center + 1.0
+        while self._end(far, 1, alpha) > 0 and far < 1e3:
+            far = 2 * far + 1
+        unbound = self._end(far, 1, alpha) > 0
+        return low, math.inf if unbound else float(brentq(self._end, center, far, args=(1, alpha)))
+
+    def _end(self, change: float, sign: int, alpha: float) -> float:
+        """Return an end of the range of theta at a change."""
         factor = 1 + change
-        se = math.sqrt(candidate.variance_of_mean + factor**2 * baseline.variance)
-        width = float(normal_mixture_half_width(se, tau=tau, alpha=alpha))
-        return candidate.mean - factor * baseline.mean + sign * width
-
-    center = candidate.mean / baseline.mean - 1
-    if gap(center, -1) >= 0 or gap(center, 1) <= 0:
-        return center, center  # no variance at all, up to rounding
-    low = -1.0 if gap(-1.0, -1) <= 0 else float(brentq(gap, -1.0, center, args=(-1,)))
-    far = center + 1.0
-    while gap(far, 1) > 0 and far < 1e3:
-        far = 2 * far + 1
-    high = math.inf if gap(far, 1) > 0 else float(brentq(gap, center, far, args=(1,)))
-    return low, high
+        se = math.sqrt(self._variance + factor**2 * self._baseline.variance)
+        width = half_width(se, tau=self._tau, alpha=alpha)
+        return self._mean - factor * self._baseline.mean + sign * width

@@ -19,9 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import digamma
 
 from llmmigrate.gates.intervals import FloatArray, beta_binomial_log_e, beta_mass
-from llmmigrate.metrics.histogram import FIRST_S, GROWTH, LAST
-
-BINS = LAST + 1
+from llmmigrate.metrics.histogram import BINS, FIRST_S, GROWTH, LAST
 
 N_OPT = 5000
 """Requests near which a quantile's test is tightest: a p99 is decided by one value in a hundred."""

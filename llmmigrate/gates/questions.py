@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmmigrate.document.model import Limit, Rule
 from llmmigrate.metrics.catalogue import CATALOGUE, SHADOW_ONLY, Kind, Metric, metric_of
-from llmmigrate.metrics.cells import MAX_INPUT_TYPES
+from llmmigrate.metrics.counting import MAX_INPUT_TYPES
 from llmmigrate.stages import Plan, Stage
 from llmmigrate.support import undecided
 from llmmigrate.units import Amount
@@ -45,7 +45,8 @@ class Question:
     `alpha_fail` is the chance of a false alarm that it may spend here, `alpha_late` that of its detector or restarts in
     the whole migration, of which `planned_s` is the longest time without an extension. `tolerance` multiplies the limit
     that has to be proved; `minimum` is the requests that each arm needs, `share` the part of units that the candidate
-    serves, `projection` the document's own figure where the rule compares with it.
+    serves, `projection` the document's own figure where the rule compares with it. With `only_failure` figures are
+    wanted where the rule fails, and nowhere else: it spares most of the work.
     """
 
     rule: Rule
@@ -59,6 +60,7 @@ class Question:
     minimum: int
     share: float
     projection: float | None = None
+    only_failure: bool = False
 
     @property
     def metric(self) -> Metric:
@@ -80,10 +82,10 @@ class Question:
             return None
         return 1 - limit.amount.value if self.below else limit.amount.value
 
-    @property
-    def alpha_restart(self) -> float:
-        """The chance of a false alarm that one restart may spend."""
-        return self.alpha_late / sum(math.ceil(self.planned_s / period_s) for period_s in RESTARTS_S)
+    def of_restart(self) -> Question:
+        """Return the question about figures since a restart: each has its part of the late share of the error."""
+        alpha = self.alpha_late / sum(math.ceil(self.planned_s / period_s) for period_s in RESTARTS_S)
+        return replace(self, alpha_fail=alpha, only_failure=True)
 
     def of_type(self) -> Question:
         """Return the question about one of the input types that a rule asks about, which is never proved."""

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from llmmigrate.gates.finding import Direction, Finding, inside, past
-from llmmigrate.gates.intervals import beta_binomial_log_e, normal_mixture_half_width, proportion_interval
+from llmmigrate.gates.intervals import beta_binomial_log_e, half_width, proportion_interval
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 
@@ -78,5 +78,5 @@ def worse(control: Sample, candidate: Sample, limit: float, *, below: bool) -> b
 
 
 def _around(estimate: float, se: float, tau: float, alpha: float, sides: Literal[1, 2]) -> tuple[float, float]:
-    width = float(normal_mixture_half_width(se, tau=tau, alpha=alpha, sides=sides))
+    width = half_width(se, tau=tau, alpha=alpha, sides=sides)
     return max(estimate - width, -1.0), min(estimate + width, 1.0)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
 from llmmigrate.gates.intervals import FloatArray
-from llmmigrate.gates.quantiles import BINS
-from llmmigrate.metrics.cells import UNIT_BUCKETS, Cell
-from llmmigrate.metrics.histogram import quantile
+from llmmigrate.metrics.cells import Cell, quantile
+from llmmigrate.metrics.counting import UNIT_BUCKETS
+from llmmigrate.metrics.histogram import BINS
 
 
 class Sample:
     """One metric of one arm: counts, sums and sums of squares per unit bucket (arrays of shape (64,))."""
 
     def __init__(self, cell: Cell | None) -> None:
-        sums = np.zeros((UNIT_BUCKETS, 3), dtype=np.float64)
-        for bucket, values in (cell.buckets if cell is not None else {}).items():
-            sums[bucket] = values
-        self._n: FloatArray = sums[:, 0]
-        self._total: FloatArray = sums[:, 1]
-        self.n = int(self._n.sum())
-        self.total = float(self._total.sum())
-        self._total_sq = float(sums[:, 2].sum())
-        self._times = cell.histogram if cell is not None else {}
+        known = cell if cell is not None else Cell()
+        self._n: FloatArray = known.sums[:, 0]
+        self._total: FloatArray = known.sums[:, 1]
+        self.n, self.total, self._total_sq = known.n, known.total, known.total_sq
+        self._times = known.times
 
     @property
     def by_bucket(self) -> tuple[FloatArray, FloatArray]:
@@ -34,13 +31,11 @@ class Sample:
     @property
     def histogram(self) -> FloatArray:
         """Counts of times by bin, of shape (6048,)."""
-        counts = np.zeros(BINS)
-        counts[list(self._times)] = list(self._times.values())
-        return counts
+        return self._times if self._times is not None else np.zeros(BINS)
 
     def quantile(self, q: float) -> float | None:
         """Return the q-quantile of the times in seconds, to a bin; None without any."""
-        return quantile(self._times, q)
+        return quantile(self._times, q) if self._times is not None else None
 
     def complement(self) -> Sample:
         """Return the sample of what did not happen, for values that are 0 or 1."""
@@ -63,7 +58,7 @@ class Sample:
         """The mean, NaN without values."""
         return self.total / self.n if self.n else float("nan")
 
-    @property
+    @cached_property
     def variance_of_mean(self) -> float:
         """The squared standard error of the mean, the larger of two estimates.
 
@@ -86,7 +81,7 @@ class Sample:
     def _plain_variance(self) -> float:
         return max(self._total_sq / self.n - self.mean**2, 0.0) / (self.n - 1)
 
-    @property
+    @cached_property
     def _clustered_variance(self) -> float:
         used = int((self._n > 0).sum())
         if used < 2:

@@ -33,6 +33,8 @@ def against_limit(question: Question, candidate: Sample, q: float, limit: float)
         return _closed(ends, LONGEST_S)
 
     failed = past(at(q, question.alpha_fail), limit, 1)
+    if question.only_failure and not failed:
+        return Finding(limit, bound)
     proved, interval = _proved(question, q), at(q, ALPHA)
     passed = (interval if proved == q else at(proved, ALPHA))[1] <= bound
     return Finding(limit, bound, estimate, interval, failed=failed, passed=passed, note=_note(q, proved))
@@ -67,6 +69,8 @@ def against_control(
         return _closed(ends, MOST if relative else LONGEST_S)
 
     failed = past(at(q, question.alpha_fail), margin, direction)
+    if question.only_failure and not failed:
+        return Finding(signed, bound)
     proved, interval = _proved(question, q), at(q, ALPHA)
     passed = inside(interval if proved == q else at(proved, ALPHA), abs(bound), direction)
     estimate = new / old - 1 if relative else new - old

@@ -14,7 +14,7 @@ from llmmigrate.gates.late import Cells, Kept, windows
 from llmmigrate.gates.means import enough_for_mean
 from llmmigrate.gates.questions import Question, alpha_of_split, questions, worse_of
 from llmmigrate.gates.samples import Sample
-from llmmigrate.metrics.cells import ARMS, MAX_INPUT_TYPES, SPLIT
+from llmmigrate.metrics.counting import ARMS, MAX_INPUT_TYPES, SPLIT
 from llmmigrate.stages import Plan, Stage
 from llmmigrate.support import undecided
 from llmmigrate.verdict import Answer, MetricVerdict, worded
@@ -42,9 +42,10 @@ def evaluate(
     which a document may not be.
     """
     state = kept or {}
-    recent = windows(cells, state)
+    asked = questions(migration, plan, stage)
+    recent = windows(asked, migration, cells, state)
     verdicts: list[MetricVerdict] = []
-    for question in questions(migration, plan, stage):
+    for question in asked:
         lacking = undecided(question.rule)
         if lacking is not None:
             verdicts.append(_undecided(question, samples(question, cells), lacking))

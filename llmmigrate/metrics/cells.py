@@ -1,52 +1,27 @@
 """Cells: the figures of one metric for one arm, small, exact and mergeable by addition.
 
-A cell holds per unit bucket the count, the sum and the sum of squares; its totals are their sums. Replicas build
-cells in memory, flushes carry them, the store adds them up: the cost of a decision never grows with requests.
+A cell holds per unit bucket the count, the sum and the sum of squares of all that was tallied (`metrics.counting`), and
+for times how many fell into each bin; its totals are their sums. They are arrays, in memory and in the store: an
+evaluation reads, subtracts and sums many of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import mmh3
+import numpy as np
+import numpy.typing as npt
+import orjson
 
-from llmmigrate.metrics.histogram import LAST, Histogram, bin_of
+from llmmigrate.metrics.counting import UNIT_BUCKETS, Arm, Tally
+from llmmigrate.metrics.histogram import BINS, LAST, upper_edge
 
-Arm = Literal["control", "candidate"]
-ARMS: tuple[Arm, Arm] = ("control", "candidate")
-UNIT_BUCKETS = 64
+FloatArray = npt.NDArray[np.float64]
 
-ASSIGNED = "assigned"
-"""The counter of decisions per arm, beside the metrics: what was decided and never observed is missing evidence."""
-
-SPLIT = "split"
-"""The counter of decisions that chance made between both arms; its values are the candidate's share of such units."""
-
-MAX_INPUT_TYPES = 50
-"""Input types that are kept apart; the rest are counted together."""
-
-BREAKER_OPENED = "breaker_opened"
-"""The counter of replicas that stopped calling a failing candidate by themselves."""
-
-DROPPED = "dropped"
-"""The counter of mirrored calls that were not made, because too many were under way."""
-
-OVER_BUDGET = "over_budget"
-"""The counter of mirrored calls that were not made, because their budget is spent."""
-
-AA_COST = "aa_cost"
-"""What calling control a second time cost, in US dollars: it is no request of a user, but part of the budget."""
-
-COUNTERS = frozenset({ASSIGNED, SPLIT, BREAKER_OPENED, DROPPED, OVER_BUDGET, AA_COST})
-"""What is counted beside the metrics: no data of an arm, and no time on fresh data."""
-
-PAYLOAD_VERSION = 1
-"""The form of a flush: `{"v", "cells": [[*key, buckets, histogram]], "covered": [[route, generation, arm, s]]}`."""
-
-_UNIT_SEED = 64
+_SUMS = 3
+_HEADER = 4
 
 
 class CellKey(NamedTuple):
@@ -59,90 +34,160 @@ class CellKey(NamedTuple):
     metric: str
 
 
-def as_bytes(key: str) -> bytes:
-    """Return a key as it is hashed: UTF-8, also of half a surrogate pair, on which mmh3 5.3.1 ends the process."""
-    return key.encode("utf-8", "surrogatepass")
+class Counted(NamedTuple):
+    """A tally as arrays: bucket numbers of shape (k,), their sums of shape (k, 3), bins and their counts of (m,)."""
+
+    buckets: npt.NDArray[np.int64]
+    sums: FloatArray
+    bins: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, tally: Tally) -> Counted:
+        """Return a tally as arrays."""
+        return cls._made(*tally.to_json())
+
+    @classmethod
+    def _made(
+        cls, buckets: Sequence[int], sums: Sequence[Sequence[float]], bins: Sequence[int], counts: Sequence[int]
+    ) -> Counted:
+        return cls(
+            np.array(buckets, dtype=np.int64),
+            np.array(sums, dtype=np.float64).reshape(len(buckets), _SUMS),
+            np.array(bins, dtype=np.int64),
+            np.array(counts, dtype=np.int64),
+        )
+
+    @classmethod
+    def from_json(
+        cls, buckets: Sequence[int], sums: Sequence[Sequence[float]], bins: Sequence[int], counts: Sequence[int]
+    ) -> Counted:
+        """Read what `Tally.to_json` gave; ValueError or TypeError where a figure is none."""
+        made = cls._made(buckets, sums, bins, counts)
+        if not (_places(made.buckets, UNIT_BUCKETS) and np.isfinite(made.sums).all()):
+            raise ValueError("a bucket of a tally holds no figures")
+        if not (_places(made.bins, BINS) and made.bins.shape == made.counts.shape and (made.counts > 0).all()):
+            raise ValueError("a histogram holds a count that is none")
+        return made
 
 
-def unit_bucket(unit: str) -> int:
-    """Return the variance bucket (0 to 63) of a unit; seeded apart from the assignment hash."""
-    return mmh3.hash(as_bytes(unit), _UNIT_SEED, signed=False) % UNIT_BUCKETS
+def _places(numbers: npt.NDArray[np.int64], end: int) -> bool:
+    """Tell whether numbers are places below an end, each named once."""
+    if not len(numbers):
+        return True
+    return bool(numbers.min() >= 0 and numbers.max() < end and len(set(numbers.tolist())) == len(numbers))
 
 
-@dataclass(slots=True)
 class Cell:
-    """Sums per unit bucket, `{bucket: [n, sum, sum of squares]}`, and for times the histogram of all values."""
+    """Sums per unit bucket, of shape (64, 3): count, sum, sum of squares; and for times, counts by bin, of (6048,)."""
 
-    buckets: dict[int, list[float]] = field(default_factory=dict)
-    histogram: Histogram = field(default_factory=dict)
+    __slots__ = ("_totals", "sums", "times")
 
-    def add(self, bucket: int, value: float) -> None:
-        """Count one value of a unit in `bucket`."""
-        sums = self.buckets.get(bucket)
-        if sums is None:
-            self.buckets[bucket] = [1, value, value * value]
+    def __init__(self, sums: FloatArray | None = None, times: FloatArray | None = None) -> None:
+        self.sums: FloatArray = np.zeros((UNIT_BUCKETS, _SUMS)) if sums is None else sums
+        self.times: FloatArray | None = times
+        self._totals: tuple[float, float, float] | None = None
+
+    @classmethod
+    def of(cls, tally: Tally) -> Cell:
+        """Return a tally's figures as a cell."""
+        cell = cls()
+        cell.add(Counted.of(tally))
+        return cell
+
+    def add(self, counted: Counted) -> None:
+        """Add a tally's sums to this cell."""
+        self._totals = None
+        self.sums[counted.buckets] += counted.sums
+        if len(counted.bins):
+            if self.times is None:
+                self.times = np.zeros(BINS)
+            self.times[counted.bins] += counted.counts
+
+    def plus(self, other: Cell) -> Cell:
+        """Return the sum of this cell and another."""
+        if self.times is None or other.times is None:
+            times = self.times if other.times is None else other.times
         else:
-            sums[0] += 1
-            sums[1] += value
-            sums[2] += value * value
-
-    def merge(self, other: Cell) -> None:
-        """Add another cell's sums to this one."""
-        for bucket, (n, total, squares) in other.buckets.items():
-            ours = self.buckets.get(bucket)
-            if ours is None:
-                self.buckets[bucket] = [n, total, squares]
-            else:
-                ours[0] += n
-                ours[1] += total
-                ours[2] += squares
-        histogram = self.histogram
-        for place, count in other.histogram.items():
-            histogram[place] = histogram.get(place, 0) + count
+            times = self.times + other.times
+        return Cell(self.sums + other.sums, times)
 
     def minus(self, earlier: Cell) -> Cell:
-        """Return what was counted since an earlier state of this cell."""
-        since = Cell()
-        for bucket, sums in self.buckets.items():
-            before = earlier.buckets.get(bucket, (0, 0.0, 0.0))
-            if sums[0] > before[0]:
-                since.buckets[bucket] = [amount - less for amount, less in zip(sums, before, strict=True)]
-        for place, count in self.histogram.items():
-            if count > earlier.histogram.get(place, 0):
-                since.histogram[place] = count - earlier.histogram.get(place, 0)
-        return since
+        """Return what was counted since an earlier state of this cell; a bucket that has lost counts holds nothing."""
+        since = self.sums - earlier.sums
+        since[since[:, 0] <= 0] = 0.0
+        times = self.times
+        if times is not None and earlier.times is not None:
+            times = np.maximum(times - earlier.times, 0.0)
+        return Cell(since, times)
 
-    def add_time(self, bucket: int, seconds: float) -> None:
-        """Count one time of a unit in `bucket`, and its place in the distribution."""
-        self.add(bucket, seconds)
-        place = bin_of(seconds)
-        self.histogram[place] = self.histogram.get(place, 0) + 1
+    @property
+    def totals(self) -> tuple[float, float, float]:
+        """Count, sum and sum of squares over all buckets."""
+        if self._totals is None:
+            n, total, total_sq = self.sums.sum(axis=0).tolist()
+            self._totals = (n, total, total_sq)
+        return self._totals
 
     @property
     def n(self) -> int:
-        return int(sum(sums[0] for sums in self.buckets.values()))
+        return int(self.totals[0])
 
     @property
     def total(self) -> float:
-        return float(sum(sums[1] for sums in self.buckets.values()))
+        return self.totals[1]
 
     @property
     def total_sq(self) -> float:
-        return float(sum(sums[2] for sums in self.buckets.values()))
+        return self.totals[2]
 
-    def to_json(self) -> tuple[dict[str, list[float]], dict[str, int]]:
-        """Return the buckets and the histogram as plain data."""
-        buckets = {str(bucket): list(sums) for bucket, sums in self.buckets.items()}
-        return buckets, {str(place): count for place, count in self.histogram.items()}
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        """Return the sums and, of the bins that are used, numbers and counts: 64-bit figures, little-endian."""
+        if self.times is None:
+            return self.sums.astype("<f8").tobytes(), b""
+        used = np.flatnonzero(self.times)
+        return self.sums.astype("<f8").tobytes(), np.stack([used, self.times[used]]).astype("<i8").tobytes()
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], times: Mapping[str, Any]) -> Cell:
-        """Read what `to_json` wrote; ValueError where a figure is none."""
-        buckets = {int(bucket): [float(amount) for amount in sums] for bucket, sums in data.items()}
-        histogram = {int(place): int(count) for place, count in times.items()}
-        if histogram and (min(histogram) < 0 or max(histogram) > LAST or min(histogram.values()) <= 0):
-            raise ValueError("a histogram holds a count that is none")
-        for bucket, sums in buckets.items():
-            if not 0 <= bucket < UNIT_BUCKETS or len(sums) != 3 or not math.isfinite(sum(sums)):
-                raise ValueError(f"bucket {bucket} of a cell holds no figures")
-        return cls(buckets, histogram)
+    def from_bytes(cls, sums: bytes, times: bytes) -> Cell:
+        """Read what `to_bytes` wrote; ValueError where it is no cell."""
+        found = np.frombuffer(sums, dtype="<f8").reshape(UNIT_BUCKETS, _SUMS).astype(np.float64)
+        if not times:
+            return cls(found)
+        bins, counts = np.frombuffer(times, dtype="<i8").reshape(2, -1)
+        if bins.min() < 0 or bins.max() > LAST:
+            raise ValueError("a cell counts times in a bin that there is not")
+        dense = np.zeros(BINS)
+        dense[bins] = counts
+        return cls(found, dense)
+
+
+def quantile(times: FloatArray, q: float) -> float | None:
+    """Return the time in seconds below which a share q of the counts lies, as the end of its bin; None without any."""
+    up_to = np.cumsum(times)
+    total = float(up_to[-1])
+    if total <= 0:
+        return None
+    return upper_edge(int(np.searchsorted(up_to, min(max(1, math.ceil(q * total)), total))))
+
+
+def pack(cells: Mapping[tuple[Arm, str], Cell]) -> bytes:
+    """Write cells by arm and metric as one piece: the length of a header, the header in JSON, the figures."""
+    parts = [cell.to_bytes() for cell in cells.values()]
+    header = orjson.dumps([[*key, len(times)] for key, (_, times) in zip(cells, parts, strict=True)])
+    return b"".join([len(header).to_bytes(_HEADER, "little"), header, *(piece for part in parts for piece in part)])
+
+
+def unpack(data: bytes) -> dict[tuple[Arm, str], Cell]:
+    """Read what `pack` wrote; ValueError where it is none."""
+    if len(data) < _HEADER:
+        raise ValueError("packed cells have a header")
+    start = _HEADER + int.from_bytes(data[:_HEADER], "little")
+    length = UNIT_BUCKETS * _SUMS * 8
+    cells: dict[tuple[Arm, str], Cell] = {}
+    for arm, metric, times in orjson.loads(data[_HEADER:start]):
+        cells[arm, metric] = Cell.from_bytes(
+            data[start : start + length], data[start + length : start + length + times]
+        )
+        start += length + times
+    return cells

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmmigrate.metrics.cells import ARMS, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm, Cell
-from llmmigrate.metrics.histogram import quantile
+from llmmigrate.metrics.cells import Cell, quantile
+from llmmigrate.metrics.counting import ARMS, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -25,8 +25,10 @@ def _of_arm(cells: Mapping[str, Cell]) -> dict[str, Any]:
     for counter in (BREAKER_OPENED, DROPPED, OVER_BUDGET):
         found[counter] = cells[counter].n if counter in cells else 0
     for name in ("latency", "first_token"):
-        times = cells[name].histogram if name in cells else {}
-        found[f"{name}_s"] = {title: quantile(times, q) for title, q in _QUANTILES.items()} if times else None
+        times = cells[name].times if name in cells else None
+        found[f"{name}_s"] = (
+            {title: quantile(times, q) for title, q in _QUANTILES.items()} if times is not None else None
+        )
     means = ("tokens_per_request", "cached_tokens", "cost_per_request")
     rates = (
         "error_rate",

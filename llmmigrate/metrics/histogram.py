@@ -7,17 +7,15 @@ of 200 ms. Bin 0 ends at 1 ms, bin i at 1.0025^i ms; the last one ends at about 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 FIRST_S = 0.001
 GROWTH = 1.0025
 LAST = 6047
 """The bin that ends at 3600 s."""
 
-_LOG_GROWTH = math.log(GROWTH)
+BINS = LAST + 1
 
-Histogram = dict[int, int]
-"""Counts by bin, without those that are zero."""
+_LOG_GROWTH = math.log(GROWTH)
 
 
 def bin_of(seconds: float) -> int:
@@ -30,16 +28,3 @@ def bin_of(seconds: float) -> int:
 def upper_edge(index: int) -> float:
     """Return where a bin ends, in seconds."""
     return FIRST_S * math.exp(index * _LOG_GROWTH)
-
-
-def quantile(histogram: Mapping[int, int], q: float) -> float | None:
-    """Return the time in seconds below which a share q of the values lies, as the end of its bin; None without any."""
-    total = sum(histogram.values())
-    if total == 0:
-        return None
-    left = max(1, math.ceil(q * total))
-    for index in sorted(histogram):
-        left -= histogram[index]
-        if left <= 0:
-            return upper_edge(index)
-    raise AssertionError("the counts of a histogram are above zero")

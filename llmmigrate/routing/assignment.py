@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import mmh3
 
-from llmmigrate.metrics.cells import Arm, as_bytes
+from llmmigrate.metrics.counting import Arm, as_bytes
 
 BUCKETS = 100_000
 

@@ -18,7 +18,7 @@ from weakref import WeakSet
 from llmmigrate import settings
 from llmmigrate.clock import Clock, SystemClock
 from llmmigrate.exceptions import LlmmigrateError, StoreError, TargetNotFound
-from llmmigrate.metrics.cells import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
+from llmmigrate.metrics.counting import AA_COST, ASSIGNED, BREAKER_OPENED, DROPPED, OVER_BUDGET, Arm
 from llmmigrate.metrics.outcome import Outcome
 from llmmigrate.models import Completion, Usage, pricing
 from llmmigrate.routing.assignment import bucket_of, start_of

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, deque
 from threading import Lock
 
-from llmmigrate.metrics.cells import ASSIGNED, COUNTERS, MAX_INPUT_TYPES, PAYLOAD_VERSION, SPLIT, Arm, Cell, unit_bucket
+import orjson
+
+from llmmigrate.metrics.counting import (
+    ASSIGNED,
+    COUNTERS,
+    MAX_INPUT_TYPES,
+    PAYLOAD_VERSION,
+    SPLIT,
+    Arm,
+    Tally,
+    unit_bucket,
+)
 from llmmigrate.metrics.outcome import TIMED, Outcome
 from llmmigrate.redaction import redact
 from llmmigrate.settings import MAX_INPUT_TYPE_LENGTH
@@ -19,11 +29,11 @@ MAX_WAITING, MAX_WAITING_BYTES = 720, 64 * 2**20
 
 
 class Recorder:
-    """Count facts per cell. Methods are safe to use from several threads and never touch the store."""
+    """Count facts by what they are of. Methods are safe to use from several threads and never touch the store."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._cells = _no_cells()
+        self._tallies = _no_tallies()
         self._last: dict[tuple[str, int, Arm], float] = {}
         self._seq = 0
         self._waiting: deque[tuple[int, str, float]] = deque()
@@ -35,32 +45,32 @@ class Recorder:
         bucket = unit_bucket(unit)
         values = outcome.values()
         with self._lock:
-            cells = self._cells[route, generation, arm, self._known(str(input_type))]
+            tallies = self._tallies[route, generation, arm, self._known(str(input_type))]
             for metric, value in values:
                 if metric in TIMED:
-                    cells[metric].add_time(bucket, value)
+                    tallies[metric].add_time(bucket, value)
                 else:
-                    cells[metric].add(bucket, value)
+                    tallies[metric].add(bucket, value)
 
     def count(self, route: str, generation: int, arm: Arm, metric: str, unit: str, value: float = 1.0) -> None:
         """Count one event or value beside what `observe` and `decided` count."""
         bucket = unit_bucket(unit)
         with self._lock:
-            self._cells[route, generation, arm, ""][metric].add(bucket, value)
+            self._tallies[route, generation, arm, ""][metric].add(bucket, value)
 
     def decided(self, route: str, generation: int, arm: Arm, unit: str, share: float | None) -> None:
         """Count a decision; `share` is the candidate's where the decision was by a split."""
         bucket = unit_bucket(unit)
         with self._lock:
-            cells = self._cells[route, generation, arm, ""]
-            cells[ASSIGNED].add(bucket, 1.0)
+            tallies = self._tallies[route, generation, arm, ""]
+            tallies[ASSIGNED].add(bucket, 1.0)
             if share is not None:
-                cells[SPLIT].add(bucket, share)
+                tallies[SPLIT].add(bucket, share)
 
-    def add(self, route: str, generation: int, arm: Arm, metric: str, cell: Cell) -> None:
+    def add(self, route: str, generation: int, arm: Arm, metric: str, tally: Tally) -> None:
         """Count many values at once, that were added up elsewhere."""
         with self._lock:
-            self._cells[route, generation, arm, ""][metric].merge(cell)
+            self._tallies[route, generation, arm, ""][metric].merge(tally)
 
     def _known(self, input_type: str) -> str:
         """Keep input types few, short, printable (no database keeps every character) and without secrets.
@@ -77,11 +87,11 @@ class Recorder:
     def cut(self, monotonic: float) -> None:
         """Close the current flush, if anything was counted; `monotonic` is the time of the cut in seconds."""
         with self._lock:
-            if not self._cells:
+            if not self._tallies:
                 return
-            groups, self._cells = self._cells, _no_cells()
+            groups, self._tallies = self._tallies, _no_tallies()
             covered = []
-            seen = (key[:3] for key, cells in groups.items() if not cells.keys() <= COUNTERS)
+            seen = (key[:3] for key, tallies in groups.items() if not tallies.keys() <= COUNTERS)
             for arm in dict.fromkeys(seen):
                 covered.append([*arm, min(monotonic - self._last.get(arm, monotonic), MAX_COVERED_S)])
                 self._last[arm] = monotonic
@@ -89,11 +99,13 @@ class Recorder:
             payload = {
                 "v": PAYLOAD_VERSION,
                 "cells": [
-                    [*key, metric, *cell.to_json()] for key, cells in groups.items() for metric, cell in cells.items()
+                    [*key, metric, *tally.to_json()]
+                    for key, tallies in groups.items()
+                    for metric, tally in tallies.items()
                 ],
                 "covered": covered,
             }
-            text = json.dumps(payload, separators=(",", ":"))
+            text = orjson.dumps(payload).decode()
             self._waiting.append((self._seq, text, monotonic))
             self._waiting_bytes += len(text)
             while len(self._waiting) > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
@@ -115,6 +127,6 @@ class Recorder:
         self._waiting_bytes -= len(text)
 
 
-def _no_cells() -> defaultdict[tuple[str, int, Arm, str], defaultdict[str, Cell]]:
-    """Return an empty table of cells: by (route, generation, arm, input type), then by metric."""
-    return defaultdict(lambda: defaultdict(Cell))
+def _no_tallies() -> defaultdict[tuple[str, int, Arm, str], defaultdict[str, Tally]]:
+    """Return an empty table of tallies: by (route, generation, arm, input type), then by metric."""
+    return defaultdict(lambda: defaultdict(Tally))

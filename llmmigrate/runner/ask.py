@@ -11,7 +11,7 @@ from llmmigrate.exceptions import LostRace, RefusedError, StoreError
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import RouteState, Transition, requests
 from llmmigrate.metrics.catalogue import CATALOGUE
-from llmmigrate.metrics.cells import SPLIT
+from llmmigrate.metrics.counting import SPLIT
 from llmmigrate.routing import snapshot as routing
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner.tick import consented, frozen, gather

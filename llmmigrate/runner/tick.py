@@ -25,13 +25,15 @@ from llmmigrate.lifecycle import (
     next_step,
     requests,
 )
-from llmmigrate.metrics.cells import AA_COST, ARMS, ASSIGNED, DROPPED, Arm, Cell
+from llmmigrate.metrics.cells import Cell
+from llmmigrate.metrics.counting import AA_COST, ARMS, ASSIGNED, DROPPED, Arm
 from llmmigrate.metrics.figures import figures
 from llmmigrate.overview import is_watched
 from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner.write import applied, routing_of, without_candidate, write
 from llmmigrate.stages import Plan, plan_of
 from llmmigrate.store import Store
+from llmmigrate.store.folding import Folded, by_arm, by_type, fold
 from llmmigrate.targets import TrafficTarget
 from llmmigrate.verdict import MetricVerdict
 
@@ -167,8 +169,8 @@ def gather(
     blocked: str | None = None,
 ) -> Facts:
     """Fold what has arrived and collect all that a decision on an attempt needs, in one telemetry transaction."""
-    store.telemetry.fold(connection)
-    return collect(store, connection, state, document, plan, consent, now=now, blocked=blocked, moves=True)
+    folded = fold(connection)
+    return collect(store, connection, state, document, plan, consent, now=now, blocked=blocked, folded=folded)
 
 
 def collect(
@@ -181,23 +183,25 @@ def collect(
     *,
     now: datetime,
     blocked: str | None = None,
-    moves: bool = False,
+    folded: Folded | None = None,
 ) -> Facts:
     """Collect all that a decision on an attempt needs from what has been folded.
 
-    With `moves` the detectors of late changes take in what has come, else everything is only read.
+    After a fold, which is `folded`, the detectors of late changes take in what has come, else everything is only read.
     """
     assert state.phase is not None
     stage = plan.stage(state.phase)
-    cells = store.telemetry.cells(connection, state.route, state.generation)
+    known = folded or Folded()
+    found = known.cells_of(connection, state.route, state.generation)
+    cells = by_arm(found)
     kept = store.telemetry.detectors(connection, state.route, state.generation)
-    if moves and stage.serves_candidate:
+    if folded is not None and stage.serves_candidate:
         moved = advance(document.migration, plan, stage, cells, kept, now=now)
         store.telemetry.put_detectors(connection, state.route, state.generation, moved, at=now)
         kept |= {name: (now, text) for name, text in moved.items()}
-    by_type = any(rule.by for rule in (*document.migration.rollback, *document.migration.pause))
-    types = store.telemetry.cells_by_type(connection, state.route, state.generation) if by_type else {}
-    coverage = store.telemetry.coverage(connection, state.route, state.generation)
+    asks_types = any(rule.by for rule in (*document.migration.rollback, *document.migration.pause))
+    types = by_type(found) if asks_types else {}
+    coverage = known.coverage_of(connection, state.route, state.generation)
     ages = {arm: max(0.0, (now - seen.last_at).total_seconds()) for arm, seen in coverage.items()}
     return Facts(
         now=now,

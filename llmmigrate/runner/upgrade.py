@@ -15,6 +15,7 @@ from llmmigrate.runner.tick import TickResult, begin, collect, consented, reconc
 from llmmigrate.runner.write import applied, is_draining
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
+from llmmigrate.store.folding import fold
 from llmmigrate.targets import TrafficTarget
 
 RACES = 200
@@ -203,7 +204,7 @@ def _one_tick(
         reconcile(state, targets)
     if reached(graph, state, revision):
         with store.telemetry.writing() as connection:
-            store.telemetry.fold(connection)
+            fold(connection)
         return TickResult(state, wait=Wait("pass"))
     if state.active:
         return tick(store, state, actor=actor, blocked=blocked, targets=targets)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Engine, func, insert, literal_column, select, update
+from sqlalchemy import Connection, DateTime, Engine, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -25,6 +25,9 @@ from llmmigrate.store.telemetry import Telemetry
 
 _SCHEMA_LOCK = 0x6C6D00
 """Name of the advisory lock under which PostgreSQL's schema is made."""
+
+
+_ROUTE = select(tables.route).where(tables.route.c.route == bindparam("r"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,7 @@ class Store:
     def route(self, name: str) -> RouteState:
         """Return a route's state; a route never seen is pending at version 0."""
         with self._reading() as connection:
-            row = connection.execute(select(tables.route).where(tables.route.c.route == name)).mappings().first()
+            row = connection.execute(_ROUTE, {"r": name}).mappings().first()
         return _state(row) if row is not None else RouteState(name)
 
     def routes(self) -> list[RouteState]:

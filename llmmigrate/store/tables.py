@@ -2,12 +2,13 @@
 
 Some tables stand ready for rooms to come (samples and judgements, reviews, events, regression runs, baselines,
 detectors of late changes, the outbox of notifications), so that a store of today is one of tomorrow. Times are text in
-UTC with milliseconds (`clock.to_text`), JSON is text: what is hashed is what is stored.
+UTC with milliseconds (`clock.to_text`), JSON is text: what is hashed is what is stored. Figures
+of cells and states of detectors are bytes: each evaluation reads and writes them.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
 control = MetaData()
 telemetry = MetaData()
@@ -122,8 +123,8 @@ cell = Table(
     Column("n", Integer, nullable=False),
     Column("total", Float, nullable=False),
     Column("total_sq", Float, nullable=False),
-    Column("buckets", Text, nullable=False),
-    Column("histogram", Text, nullable=False),
+    Column("sums", LargeBinary, nullable=False),
+    Column("times", LargeBinary, nullable=False),
 )
 
 minute = Table(
@@ -177,7 +178,7 @@ detector = Table(
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("rule", String(32), primary_key=True),
     Column("at", String(24), nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", LargeBinary, nullable=False),
 )
 
 sample = Table(

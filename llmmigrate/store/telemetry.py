@@ -1,4 +1,7 @@
-"""Telemetry: flushes come in, are folded once into cells and coverage, and verdicts are read off them."""
+"""Telemetry: flushes and samples come in, replicas and controllers report, verdicts and detectors are kept.
+
+Flushes are folded into cells by `folding`, which routers and those who only look do not load.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,27 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from llmmigrate.clock import from_text, to_text
-from llmmigrate.metrics.cells import Arm, Cell
-from llmmigrate.store import folding, tables
+from llmmigrate.store import counters, tables
 from llmmigrate.store.engine import store_error
-from llmmigrate.store.upsert import upsert
+from llmmigrate.store.upsert import insert_new, upsert
 
 _log = logging.getLogger(__name__)
+
+KEEP_REPLICAS = timedelta(days=1)
 
 _HEARTBEAT = "heartbeat"
 _LEASE_LOCK = 0x6C6D02
 """Name of the advisory lock that serialises takers of a free lease on PostgreSQL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Time on fresh data of one arm in one generation, and when its last data arrived."""
-
-    dwell_s: float
-    last_at: datetime
+_LEASE = select(tables.lease).where(tables.lease.c.name == bindparam("n"))
+_DETECTORS = select(tables.detector).where(
+    tables.detector.c.route == bindparam("r"), tables.detector.c.generation == bindparam("g")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,8 @@ class Telemetry:
         """Add one flush of a replica; a repetition of one that still lies there is ignored."""
         table = tables.flush
         with self.writing() as connection:
-            known = select(table.c.seq).where(and_(table.c.run_id == run_id, table.c.seq == seq))
-            if connection.execute(known).first() is None:
-                connection.execute(insert(table).values(run_id=run_id, seq=seq, at=to_text(at), payload=payload))
+            values = {"run_id": run_id, "seq": seq, "at": to_text(at), "payload": payload}
+            connection.execute(insert_new(connection.dialect.name, table), values)
 
     def put_samples(self, samples: Sequence[Sample]) -> None:
         """Add texts of sampled requests."""
@@ -179,7 +180,7 @@ class Telemetry:
     def lease(self, name: str) -> Beat | None:
         """Return who holds a lease and its last beat."""
         with self.reading() as connection:
-            row = connection.execute(select(tables.lease).where(tables.lease.c.name == name)).first()
+            row = connection.execute(_LEASE, {"n": name}).first()
         return Beat(row.holder, row.beat, from_text(row.at)) if row is not None else None
 
     def hold_lease(self, name: str, holder: str, *, at: datetime, instead_of: Beat | None = None) -> bool:
@@ -199,7 +200,7 @@ class Telemetry:
                     table.c.name == name, table.c.holder == instead_of.holder, table.c.beat == instead_of.beat
                 )
                 return connection.execute(update(table).where(theirs).values(values)).rowcount == 1
-            folding.serialise(connection, _LEASE_LOCK)
+            counters.serialise(connection, _LEASE_LOCK)
             if connection.execute(select(table.c.name).where(table.c.name == name)).first() is not None:
                 return False
             connection.execute(insert(table).values(name=name, **{**values, "beat": 1}))
@@ -224,40 +225,13 @@ class Telemetry:
         """
         return sum(replica.lease_until <= now for replica in self.replicas())
 
-    def fold(self, connection: Connection) -> int:
-        """Add all waiting flushes to cells, coverage and counters; see `folding.fold`."""
-        return folding.fold(connection)
-
-    def cells(self, connection: Connection, route: str, generation: int) -> dict[tuple[Arm, str], Cell]:
-        """Return a generation's cells by (arm, metric), input types added up."""
-        result: dict[tuple[Arm, str], Cell] = {}
-        for key, cell in folding.cells_of(connection, route, generation).items():
-            result.setdefault((key.arm, key.metric), Cell()).merge(cell)
-        return result
-
-    def cells_by_type(
-        self, connection: Connection, route: str, generation: int
-    ) -> dict[str, dict[tuple[Arm, str], Cell]]:
-        """Return a generation's cells by input type, of those requests that name one."""
-        result: dict[str, dict[tuple[Arm, str], Cell]] = {}
-        for key, cell in folding.cells_of(connection, route, generation).items():
-            if key.input_type:
-                result.setdefault(key.input_type, {})[key.arm, key.metric] = cell
-        return result
-
-    def coverage(self, connection: Connection, route: str, generation: int) -> dict[str, Coverage]:
-        """Return the coverage of a generation by arm."""
-        found = folding.coverage_of(connection, route, generation)
-        return {arm: Coverage(dwell_s, last_at) for arm, (dwell_s, last_at) in found.items()}
-
-    def detectors(self, connection: Connection, route: str, generation: int) -> dict[str, tuple[datetime, str]]:
-        """Return by name when each detector of a generation was last moved, and its state as text."""
-        table = tables.detector
-        query = select(table).where(and_(table.c.route == route, table.c.generation == generation))
-        return {row.rule: (from_text(row.at), row.state) for row in connection.execute(query)}
+    def detectors(self, connection: Connection, route: str, generation: int) -> dict[str, tuple[datetime, bytes]]:
+        """Return by name when each detector of a generation was last moved, and its state."""
+        rows = connection.execute(_DETECTORS, {"r": route, "g": generation})
+        return {row.rule: (from_text(row.at), row.state) for row in rows}
 
     def put_detectors(
-        self, connection: Connection, route: str, generation: int, states: Mapping[str, str], *, at: datetime
+        self, connection: Connection, route: str, generation: int, states: Mapping[str, bytes], *, at: datetime
     ) -> None:
         """Keep the states of detectors, by name."""
         same = {"route": route, "generation": generation, "at": to_text(at)}
@@ -291,17 +265,17 @@ class Telemetry:
     def roll_up(self, *, now: datetime, real_now: datetime) -> None:
         """Turn minute counters older than two days into hourly ones; drop old hours, and replicas that are gone."""
         with self.writing() as connection:
-            folding.roll_up(connection, now=now)
-            gone = to_text(real_now - folding.KEEP_REPLICAS)
+            counters.roll_up(connection, now=now)
+            gone = to_text(real_now - KEEP_REPLICAS)
             connection.execute(delete(tables.replica).where(tables.replica.c.seen_at < gone))
-        self.purge(before=now - folding.KEEP_HOURS)
+        self.purge(before=now - counters.KEEP_HOURS)
 
     def purge(self, *, before: datetime) -> int:
         """Drop counters and samples from before a time; return the number of rows. History is never touched."""
         with self.writing() as connection:
-            counters = delete(tables.minute).where(tables.minute.c.start < to_text(before)[:16])
-            samples = delete(tables.sample).where(tables.sample.c.at < to_text(before))
-            return connection.execute(counters).rowcount + connection.execute(samples).rowcount
+            old_counters = delete(tables.minute).where(tables.minute.c.start < to_text(before)[:16])
+            old_samples = delete(tables.sample).where(tables.sample.c.at < to_text(before))
+            return connection.execute(old_counters).rowcount + connection.execute(old_samples).rowcount
 
     def counters(self, route: str) -> list[tuple[str, int, str, str, int, float]]:
         """Return a route's counters by time: (start, span in seconds, arm, metric, n, total)."""

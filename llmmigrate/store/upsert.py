@@ -16,8 +16,7 @@ def upsert(dialect: str, table: Table, added: tuple[str, ...] = ()) -> Executabl
 
     Its parameters are the columns by name; it runs for one row or for many.
     """
-    make: Any = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one is slow to load, and not needed
-    statement = make(table)
+    statement = _insert(dialect, table)
     keys = [column.name for column in table.primary_key]
     others = [column.name for column in table.columns if column.name not in keys]
     values = {
@@ -25,3 +24,16 @@ def upsert(dialect: str, table: Table, added: tuple[str, ...] = ()) -> Executabl
     }
     made: Executable = statement.on_conflict_do_update(index_elements=keys, set_=values)
     return made
+
+
+@lru_cache(maxsize=64)
+def insert_new(dialect: str, table: Table) -> Executable:
+    """Return an insert that leaves a row alone whose primary key is taken; its parameters are the columns by name."""
+    made: Executable = _insert(dialect, table).on_conflict_do_nothing()
+    return made
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(
+        table
+    )  # the other one is slow to load, and not needed

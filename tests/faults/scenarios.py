@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from llmmigrate.metrics.cells import ASSIGNED, DROPPED
+from llmmigrate.metrics.counting import ASSIGNED, DROPPED
 from llmmigrate.store import Store
+from llmmigrate.store.folding import fold, read_cells
 from tests.database import Database
 from tests.faults.application import Seen, Told
 from tests.faults.processes import Process
@@ -115,9 +116,9 @@ class Stage:
         """Fold what waits, and add up what a route's cells hold."""
         assigned, observed, dropped = [0, 0], [0, 0], 0
         with self.store.telemetry.writing() as connection:
-            self.store.telemetry.fold(connection)
+            fold(connection)
             for generation in range(self.store.route(route).generation + 1):
-                for (arm, metric), cell in self.store.telemetry.cells(connection, route, generation).items():
+                for (_, _, arm, _, metric), cell in read_cells(connection, route, generation).items():
                     place = int(arm == "candidate")
                     assigned[place] += cell.n if metric == ASSIGNED else 0
                     observed[place] += cell.n if metric == "error_rate" else 0
@@ -126,6 +127,13 @@ class Stage:
 
     def status(self, route: str) -> str:
         return self.store.route(route).status
+
+    def ended(self, route: str, *, within_s: float = 20.0) -> str:
+        """Return the status of a route once the controller has rolled it back, or what it is after a while."""
+        until = time.monotonic() + within_s
+        while (status := self.status(route)) != "rolled_back" and time.monotonic() < until:
+            time.sleep(0.2)
+        return status
 
     def silent_replicas(self) -> int:
         """Return how many replicas will be shown as gone when the leases of this moment have run out."""
@@ -150,7 +158,9 @@ def candidate_fails(
     application.tell(None)
     found = stage.counts(route)
     users = sum(found.observed) if phase != "shadow" else found.observed[0]
-    outcome = Outcome(f"candidate {name}", phase, stage.status(route), requests, users, seen)
+    fails = fault is not None and name != "is slow"
+    status = stage.ended(route) if fails else stage.status(route)
+    outcome = Outcome(f"candidate {name}", phase, status, requests, users, seen)
     beside = found.observed[1] + found.dropped if phase == "shadow" else 0
     if users != requests or sum(found.assigned) != users + beside:
         outcome.broken.append(f"{requests} requests were counted as {found}")

@@ -40,8 +40,8 @@ def upgrade() -> None:
         sa.Column("n", sa.Integer, nullable=False),
         sa.Column("total", sa.Float, nullable=False),
         sa.Column("total_sq", sa.Float, nullable=False),
-        sa.Column("buckets", sa.Text, nullable=False),
-        sa.Column("histogram", sa.Text, nullable=False),
+        sa.Column("sums", sa.LargeBinary, nullable=False),
+        sa.Column("times", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "llmmigrate_lease",
@@ -82,7 +82,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("rule", sa.String(32), primary_key=True),
         sa.Column("at", sa.String(24), nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "llmmigrate_sample",
