@@ -82,7 +82,7 @@ def main() -> int:
                     for fault in FAULTS:
                         timeout_s = 2.0 if "hangs" in fault else 20.0
                         outcome = scenarios.candidate_fails(
-                            stage, application, fault, phase, REQUESTS, timeout_s=timeout_s
+                            stage, application, fault, phase, REQUESTS, timeout_s=timeout_s, wait_s=20.0
                         )
                         show(outcome)
                         broken += len(outcome.broken)

@@ -11,7 +11,6 @@ import pytest
 from benchmarks.gates import naive, ours, scenarios, soundness, streams
 from benchmarks.gates.__main__ import DELAYS, FALSE, runs_of, seed_of
 from llmmigrate.document import load_text
-from llmmigrate.gates.detectors import ShiryaevRoberts
 from llmmigrate.gates.late import RateWatch
 from llmmigrate.gates.means import Baseline, relative_change
 from llmmigrate.gates.questions import questions
@@ -46,7 +45,7 @@ def test_the_series_test_of_a_detector_is_the_products():
     rates = np.where(np.arange(MINUTES) < 200, 0.01, 0.3)
     stream = streams.events(random, streams.load(MINUTES, 12), rates)
     hits = ours.detector_alarms(stream, ours.effect_to_fail(stream), 0.05, 0.01, 5000)
-    watch = RateWatch(ShiryaevRoberts(0.05))
+    watch = RateWatch.new(0.05)
     for minute in range(MINUTES):
         watch = watch.update(Sample(soundness.cell(stream, minute + 1)))
         assert hits[minute] == watch.detector.alarms(horizon=5000, alpha=0.01)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import beta, binom
 
 from llmmigrate.document import load_text
 from llmmigrate.gates import beta_binomial_log_e, normal_mixture_half_width, proportion_interval
+from llmmigrate.gates.intervals import beta_mass
 from llmmigrate.gates.samples import Sample
 from llmmigrate.gates.verdicts import evaluate
 from llmmigrate.metrics.cells import Cell
@@ -78,6 +81,30 @@ def test_ranges_hold_at_every_look_at_once():
     trials = np.arange(1, 1001)
     ever = (beta_binomial_log_e(sums, trials, 0.05, alpha=0.05) >= math.log(20)).any(axis=1)
     assert ever.mean() <= 0.05
+
+
+@pytest.mark.parametrize("side", ["above", "below"])
+@pytest.mark.parametrize(("s", "n", "p0"), [(0, 0, 0.3), (3, 10, 0.3), (9, 10, 0.5), (40, 300, 0.05), (299, 300, 0.99)])
+def test_one_sided_evidence_is_the_likelihood_ratio_averaged_over_that_side(side, s, n, p0):
+    mass = beta_mass(0.05, 500)
+    ends = (p0, 1) if side == "above" else (0, p0)
+    prior = beta(mass * p0, mass * (1 - p0))
+    share = prior.sf(p0) if side == "above" else prior.cdf(p0)
+
+    def ratio(p):
+        return math.exp(s * math.log(p / p0) + (n - s) * math.log((1 - p) / (1 - p0))) * prior.pdf(p) / share
+
+    expected, _ = quad(ratio, *ends, limit=400)
+    assert math.exp(beta_binomial_log_e(s, n, p0, alpha=0.05, side=side)) == pytest.approx(expected, rel=1e-4)
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 400), st.sampled_from(["above", "below"]))
+def test_one_sided_evidence_averages_to_one_where_the_rate_is_what_it_is_held_against(p0, n, side):
+    """Which is what makes it evidence; it rises with what speaks for its side, and with nothing else."""
+    events = np.arange(n + 1)
+    log_e = beta_binomial_log_e(events, n, p0, alpha=0.05, side=side)
+    assert np.exp(log_e + binom.logpmf(events, n, p0)).sum() == pytest.approx(1, abs=1e-6)
+    assert (np.diff(log_e[np.isfinite(log_e)]) * (1 if side == "above" else -1) > -1e-9).all()
 
 
 def test_sticky_units_widen_the_range_of_a_mean():

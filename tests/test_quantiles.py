@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmmigrate.gates import beta_binomial_log_e, quantile_difference, quantile_interval
+from llmmigrate.gates import (
+    beta_binomial_log_e,
+    quantile_bound,
+    quantile_difference,
+    quantile_floor,
+    quantile_interval,
+)
 from llmmigrate.gates.quantiles import BINS, LOWER_S, UPPER_S
 from llmmigrate.metrics.cells import Cell, quantile
 from llmmigrate.metrics.counting import UNIT_BUCKETS, Tally
@@ -74,6 +80,72 @@ def test_the_range_is_past_a_limit_exactly_where_the_published_test_rejects(shif
     old, new = counts(lognormal(random, 3000)), counts(lognormal(random, 600) + shift)
     low, _ = quantile_difference(old, new, q=0.9, alpha=0.05, n_opt=500)
     assert (low >= limit) == (brute(old, new, 0.9, 0.05, limit, 500) >= math.log(20) - 1e-9)
+
+
+def brute_bound(control, candidate, q, alpha, limit, n_opt):
+    """Evaluate the one-sided test of a difference above a limit by trying all pairs of bins."""
+    evidence = []
+    for hist, side in ((control, "above"), (candidate, "below")):
+        sums = np.append(0.0, np.cumsum(hist))
+        split = [np.linspace(low, high, 50) for low, high in pairwise(sums)]
+        log_e = beta_binomial_log_e(np.array(split), sums[-1], q, alpha=alpha, n_opt=n_opt, side=side)
+        evidence.append(np.exp(np.minimum(log_e.min(axis=1), 300)))
+    least = math.inf
+    for place, own in enumerate(evidence[0]):
+        other = evidence[1][UPPER_S[place] + limit > LOWER_S].min()
+        least = min(least, 0.7 * own * other + 0.15 * own + 0.15 * other)
+    return least
+
+
+@pytest.mark.parametrize(("shift", "limit"), [(0.0, 0.05), (0.3, 0.05), (0.3, 0.2), (0.6, 0.05), (1.5, 0.2)])
+def test_a_bound_is_past_a_limit_exactly_where_its_test_rejects(shift, limit):
+    random = np.random.default_rng(1)
+    old, new = counts(lognormal(random, 3000)), counts(lognormal(random, 600) + shift)
+    bound = quantile_bound(old, new, q=0.9, alpha=0.05, n_opt=500)
+    assert (bound >= limit) == (brute_bound(old, new, 0.9, 0.05, limit, 500) >= 20 * (1 - 1e-9))
+
+
+@given(TIMES, TIMES, st.sampled_from([0.5, 0.95]), st.booleans())
+def test_bounds_lie_on_both_sides_of_the_estimate(old, new, q, relative):
+    both = histogram(old), histogram(new)
+    first, second = (quantile(hist, q) for hist in both)
+    estimate = second / first - 1 if relative else second - first
+    assert quantile_bound(*both, q=q, alpha=0.05, relative=relative) <= estimate
+    assert quantile_bound(*both, q=q, alpha=0.05, relative=relative, upper=True) >= estimate
+    assert quantile_floor(both[0], q=q, alpha=0.05) <= first
+
+
+def test_a_bound_needs_fewer_requests_than_the_range():
+    random = np.random.default_rng(3)
+    old, new = counts(lognormal(random, 19_000)), counts(lognormal(random, 1000) + 0.5)
+    both = {"q": 0.99, "alpha": 0.001}
+    assert quantile_bound(old, new, **both) > quantile_difference(old, new, **both)[0]
+    assert quantile_floor(new, **both) > quantile_interval(new, **both)[0]
+
+
+def test_bounds_of_nothing_bound_nothing():
+    none, some = np.zeros(BINS), histogram([1.0] * 500)
+    assert quantile_floor(none, q=0.5, alpha=0.05) == 0.0
+    assert quantile_bound(some, none, q=0.5, alpha=0.05, upper=True) == math.inf
+    assert quantile_bound(none, some, q=0.5, alpha=0.05) == -math.inf
+    assert quantile_bound(none, some, q=0.5, alpha=0.05, relative=True) == -1.0
+
+
+@pytest.mark.parametrize("q", [0.5, 0.99])
+@pytest.mark.parametrize("sizes", [(400, 200), (1900, 100)])
+def test_bounds_hold_at_every_look_at_once(q, sizes):
+    """At the limit exactly: of 100 migrations at most 5% may ever be past it, on either side."""
+    random = np.random.default_rng(6)
+    above = below = 0
+    for _ in range(100):
+        hists, over, under = [np.zeros(BINS), np.zeros(BINS)], False, False
+        for _ in range(15):
+            hists = [hist + counts(lognormal(random, size)) for hist, size in zip(hists, sizes, strict=True)]
+            over |= quantile_bound(*hists, q=q, alpha=0.05) > 0
+            under |= quantile_bound(*hists, q=q, alpha=0.05, upper=True) < 0
+        above += over
+        below += under
+    assert max(above, below) <= 5
 
 
 def test_no_values_exclude_nothing():

@@ -327,7 +327,7 @@ def test_a_flood_of_input_types_is_counted_together(world):
         for number in range(3000):
             decision = router.assign(ROUTE, unit=f"u{number}", input_type=f"{number}" + "x" * (number % 200))
             router.observe(decision, usage=Usage(1, 1))
-        assert len({input_type for _, _, _, input_type in router._recorder._cells}) <= 52
+        assert len({input_type for _, _, _, input_type in router._recorder._tallies}) <= 52
     assert {v.n_control for v in world.upgrade().last.verdicts} == {3000}
 
 

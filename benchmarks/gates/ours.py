@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from benchmarks.gates.streams import Array, Stream
-from llmmigrate.gates import beta_binomial_log_e, normal_mixture_half_width, quantile_difference
+from llmmigrate.gates import beta_binomial_log_e, normal_mixture_half_width, quantile_bound
 from llmmigrate.gates.detectors import ShiryaevRoberts
 from llmmigrate.gates.quantiles import UPPER_S
 from llmmigrate.gates.rates import MIN_UNITS_TO_FAIL
@@ -54,7 +54,7 @@ def effect_to_fail(stream: Stream) -> Array:
 def rate_fails(stream: Stream, effect: Array, limit: float, alpha: float) -> Array:
     """Tell per minute whether a rate is past its limit over all that came, divided by its design effect."""
     n, total, _ = stream.whole
-    log_e = beta_binomial_log_e(total / effect, n / effect, limit, alpha=alpha)
+    log_e = beta_binomial_log_e(total / effect, n / effect, limit, alpha=alpha, side="above")
     witnesses = (stream.up_to[1] > 0).sum(axis=1) >= MIN_UNITS_TO_FAIL
     with np.errstate(divide="ignore", invalid="ignore"):
         past = total / n > limit
@@ -107,9 +107,7 @@ def mean_fails(control: Stream, candidate: Stream, increase: float, alpha: float
     (n_old, old, plain_old, apart_old), (n_new, new, plain_new, apart_new) = map(clustered, (control, candidate))
     square = np.maximum(plain_new, apart_new) + (1 + increase) ** 2 * np.maximum(plain_old, apart_old)
     tau = increase * old
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = tau**2 / square
-        width = np.sqrt(square * (1 + 1 / r) * (np.log1p(r) + 2 * math.log(1 / alpha)))
+    width = normal_mixture_half_width(np.sqrt(square), tau=tau, alpha=alpha, sides=1)
     return np.asarray((np.minimum(n_old, n_new) >= MINIMUM) & (new - (1 + increase) * old > width))
 
 
@@ -121,4 +119,4 @@ def quantile_fails(control: Array, candidate: Array, q: float, limit_s: float, a
     old, new = (UPPER_S[np.searchsorted(hist.cumsum(), q * hist.sum())] for hist in (control, candidate))
     if new - old <= limit_s:
         return False
-    return bool(quantile_difference(control, candidate, q=q, alpha=alpha)[0] > limit_s)
+    return quantile_bound(control, candidate, q=q, alpha=alpha) > limit_s

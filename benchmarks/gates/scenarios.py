@@ -35,7 +35,7 @@ class Spent:
 
     fail: float
     late: float
-    restart: float
+    restart: dict[float, float]
     updates: float
 
 
@@ -55,7 +55,8 @@ def spent() -> Spent:
     migration = load_text(text, "standard.yaml").migration
     plan = plan_of(migration)
     first: Question = questions(migration, plan, plan.stage("canary:5"))[0]
-    return Spent(first.alpha_fail, first.alpha_late, first.of_restart().alpha_fail, first.planned_s / UPDATE_S)
+    restarts = {period_s: first.of_restart(period_s).alpha_fail for period_s in RESTARTS_S}
+    return Spent(first.alpha_fail, first.alpha_late, restarts, first.planned_s / UPDATE_S)
 
 
 def _rate(candidate: streams.Stream, control: streams.Stream | None, begins: int = 0) -> Times:
@@ -149,7 +150,7 @@ def _quantile(random: Random, minutes: int, every: int, chance: Callable[[int], 
         if ours.quantile_fails(*whole, 0.99, P99_LIMIT_S, alpha.fail):
             return float(minute)
         for period, kept in since.items():
-            if minute * 60 > period and ours.quantile_fails(*kept, 0.99, P99_LIMIT_S, alpha.restart):
+            if minute * 60 > period and ours.quantile_fails(*kept, 0.99, P99_LIMIT_S, alpha.restart[period]):
                 return float(minute)
             if minute * 60 % period == 0:
                 since[period] = [np.zeros(BINS), np.zeros(BINS)]

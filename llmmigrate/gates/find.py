@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,15 @@ def samples(question: Question, cells: Cells) -> Samples:
 
 
 def find(
-    question: Question, cells: Cells, *, recent: Sequence[Cells] = (), kept: Mapping[str, Kept] | None = None
+    question: Question,
+    cells: Cells,
+    *,
+    recent: Mapping[float, Cells] | None = None,
+    kept: Mapping[str, Kept] | None = None,
 ) -> Finding:
     """Return what there is to say of a rule that sets a limit: over the whole stage, else of a late change.
 
-    `recent` is what came since the last restarts, `kept` the state of the detectors.
+    `recent` is what came since the last restart of each period in seconds, `kept` the state of the detectors.
     """
     limit = question.rule.limit
     assert limit is not None
@@ -44,8 +48,8 @@ def find(
         return _incident(question, control, candidate, found, limit)
     if question.rate_limit is not None:
         return rate_change(question, kept or {}, found.bound) or found
-    stricter = question.of_restart()
-    for since in recent:
+    for period_s, since in (recent or {}).items():
+        stricter = question.of_restart(period_s)
         control, candidate = samples(question, since)
         fresh = _whole(stricter, control, candidate, limit)
         if fresh.failed:

@@ -172,18 +172,20 @@ def _of(cells: Cells, metrics: frozenset[str]) -> Cells:
     return {key: cell for key, cell in cells.items() if key[1] in metrics}
 
 
-def windows(asked: Iterable[Question], migration: Migration, cells: Cells, kept: Mapping[str, Kept]) -> list[Cells]:
-    """Return what the cells of metrics without a detector hold since each last restart.
+def windows(
+    asked: Iterable[Question], migration: Migration, cells: Cells, kept: Mapping[str, Kept]
+) -> dict[float, Cells]:
+    """Return what the cells of metrics without a detector hold since the last restart of each period in seconds.
 
     There is none of a restart that was never made or cannot be read.
     """
     own = _of(cells, restarted(asked, migration))
-    found: list[Cells] = []
+    found: dict[float, Cells] = {}
     for period_s in RESTARTS_S:
         row = kept.get(_restart_name(period_s))
         earlier = _earlier(row[1]) if row is not None else None
         if earlier is not None:
-            found.append({key: cell.minus(earlier[key]) if key in earlier else cell for key, cell in own.items()})
+            found[period_s] = {key: cell.minus(earlier[key]) if key in earlier else cell for key, cell in own.items()}
     return found
 
 

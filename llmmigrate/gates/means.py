@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from scipy.optimize import brentq
 
@@ -102,8 +102,9 @@ class _Difference:
 
         It does where theta at the margin itself is credibly not zero: a single look instead of a search for both ends.
         """
-        above = direction >= 0 and self._end(margin, -1, alpha) > 0
-        return above or (direction <= 0 and self._end(-margin, 1, alpha) < 0)
+        sides: Literal[1, 2] = 1 if direction else 2
+        above = direction >= 0 and self._end(margin, -1, alpha, sides) > 0
+        return above or (direction <= 0 and self._end(-margin, 1, alpha, sides) < 0)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return {c : |mean_T - (1+c) mean_C| within the half-width}; infinite where nothing is excluded."""
@@ -119,9 +120,9 @@ class _Difference:
         unbound = self._end(far, 1, alpha) > 0
         return low, math.inf if unbound else float(brentq(self._end, center, far, args=(1, alpha)))
 
-    def _end(self, change: float, sign: int, alpha: float) -> float:
+    def _end(self, change: float, sign: int, alpha: float, sides: Literal[1, 2] = 2) -> float:
         """Return an end of the range of theta at a change."""
         factor = 1 + change
         se = math.sqrt(self._variance + factor**2 * self._baseline.variance)
-        width = half_width(se, tau=self._tau, alpha=alpha)
+        width = half_width(se, tau=self._tau, alpha=alpha, sides=sides)
         return self._mean - factor * self._baseline.mean + sign * width

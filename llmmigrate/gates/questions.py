@@ -82,10 +82,14 @@ class Question:
             return None
         return 1 - limit.amount.value if self.below else limit.amount.value
 
-    def of_restart(self) -> Question:
-        """Return the question about figures since a restart: each has its part of the late share of the error."""
-        alpha = self.alpha_late / sum(math.ceil(self.planned_s / period_s) for period_s in RESTARTS_S)
-        return replace(self, alpha_fail=alpha, only_failure=True)
+    def of_restart(self, period_s: float) -> Question:
+        """Return the question about figures since a restart that is made each so many seconds.
+
+        Each period has an equal part of the late share of the error, and each of its restarts an equal part of that:
+        the few long windows, which see small changes, are not charged for the many short ones.
+        """
+        restarts = math.ceil(self.planned_s / period_s)
+        return replace(self, alpha_fail=self.alpha_late / (len(RESTARTS_S) * restarts), only_failure=True)
 
     def of_type(self) -> Question:
         """Return the question about one of the input types that a rule asks about, which is never proved."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llmmigrate.gates.finding import Direction, Finding, inside, past
+from llmmigrate.gates.finding import Direction, Finding, inside
 from llmmigrate.gates.intervals import FloatArray
-from llmmigrate.gates.quantiles import quantile_difference, quantile_interval
+from llmmigrate.gates.quantiles import quantile_bound, quantile_difference, quantile_floor, quantile_interval
 from llmmigrate.gates.questions import ALPHA, Question
 from llmmigrate.gates.samples import Sample
 from llmmigrate.metrics.histogram import LAST, upper_edge
@@ -26,17 +26,18 @@ def against_limit(question: Question, candidate: Sample, q: float, limit: float)
     if estimate is None:
         return Finding(limit, bound)
 
-    def at(quantile: float, alpha: float) -> Range:
-        ends = quantile_interval(
-            candidate.histogram, q=quantile, alpha=alpha, design_effect=candidate.design_effect_of_mean
-        )
+    effect = candidate.design_effect_of_mean
+
+    def at(quantile: float) -> Range:
+        ends = quantile_interval(candidate.histogram, q=quantile, alpha=ALPHA, design_effect=effect)
         return _closed(ends, LONGEST_S)
 
-    failed = past(at(q, question.alpha_fail), limit, 1)
+    floor = quantile_floor(candidate.histogram, q=q, alpha=question.alpha_fail, design_effect=effect)
+    failed = estimate > limit and floor > limit
     if question.only_failure and not failed:
         return Finding(limit, bound)
-    proved, interval = _proved(question, q), at(q, ALPHA)
-    passed = (interval if proved == q else at(proved, ALPHA))[1] <= bound
+    proved, interval = _proved(question, q), at(q)
+    passed = (interval if proved == q else at(proved))[1] <= bound
     return Finding(limit, bound, estimate, interval, failed=failed, passed=passed, note=_note(q, proved))
 
 
@@ -57,31 +58,31 @@ def against_control(
     if old is None or new is None:
         return Finding(signed, bound)
 
-    def at(quantile: float, alpha: float) -> Range:
-        ends = quantile_difference(
-            control.histogram,
-            candidate.histogram,
-            q=quantile,
-            alpha=alpha,
-            relative=relative,
-            design_effects=(control.design_effect_of_mean, candidate.design_effect_of_mean),
-        )
+    both = (control.histogram, candidate.histogram)
+    effects = (control.design_effect_of_mean, candidate.design_effect_of_mean)
+    estimate = new / old - 1 if relative else new - old
+
+    def at(quantile: float) -> Range:
+        ends = quantile_difference(*both, q=quantile, alpha=ALPHA, relative=relative, design_effects=effects)
         return _closed(ends, MOST if relative else LONGEST_S)
 
-    failed = past(at(q, question.alpha_fail), margin, direction)
+    failed = False
+    for sign in (1, -1):
+        if direction in (sign, 0) and sign * estimate > margin:
+            alpha = question.alpha_fail / (1 if direction else 2)
+            least = quantile_bound(*both, q=q, alpha=alpha, upper=sign < 0, relative=relative, design_effects=effects)
+            failed = sign * least > margin
     if question.only_failure and not failed:
         return Finding(signed, bound)
-    proved, interval = _proved(question, q), at(q, ALPHA)
-    passed = inside(interval if proved == q else at(proved, ALPHA), abs(bound), direction)
-    estimate = new / old - 1 if relative else new - old
+    proved, interval = _proved(question, q), at(q)
+    passed = inside(interval if proved == q else at(proved), abs(bound), direction)
     return Finding(signed, bound, estimate, interval, failed=failed, passed=passed, note=_note(q, proved))
 
 
 def slower(control: Sample, candidate: Sample, q: float) -> bool:
     """Tell whether the candidate's quantile is credibly above control's, at the 95% level."""
     effects = (control.design_effect_of_mean, candidate.design_effect_of_mean)
-    ends = quantile_difference(control.histogram, candidate.histogram, q=q, alpha=ALPHA, design_effects=effects)
-    return float(ends[0]) > 0
+    return quantile_bound(control.histogram, candidate.histogram, q=q, alpha=ALPHA, design_effects=effects) > 0
 
 
 def _proved(question: Question, q: float) -> float:

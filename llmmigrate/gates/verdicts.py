@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,11 @@ def evaluate(
 
 
 def decide(
-    question: Question, cells: Cells, *, recent: Sequence[Cells] = (), kept: Mapping[str, Kept] | None = None
+    question: Question,
+    cells: Cells,
+    *,
+    recent: Mapping[float, Cells] | None = None,
+    kept: Mapping[str, Kept] | None = None,
 ) -> MetricVerdict:
     """Answer one rule that sets a limit, on all input types together."""
     both = samples(question, cells)
@@ -77,7 +81,7 @@ def _sized(question: Question, both: Samples) -> Question:
 
 
 def _any_worse(
-    question: Question, migration: Migration, cells: Cells, recent: Sequence[Cells]
+    question: Question, migration: Migration, cells: Cells, recent: Mapping[float, Cells]
 ) -> Iterator[MetricVerdict]:
     """Yield a failure per metric that is credibly worse, and one verdict on all that could be looked at."""
     asked = [_sized(one, samples(one, cells)) for one in worse_of(question, migration)]

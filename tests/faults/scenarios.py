@@ -128,7 +128,7 @@ class Stage:
     def status(self, route: str) -> str:
         return self.store.route(route).status
 
-    def ended(self, route: str, *, within_s: float = 20.0) -> str:
+    def ended(self, route: str, *, within_s: float) -> str:
         """Return the status of a route once the controller has rolled it back, or what it is after a while."""
         until = time.monotonic() + within_s
         while (status := self.status(route)) != "rolled_back" and time.monotonic() < until:
@@ -141,9 +141,19 @@ class Stage:
 
 
 def candidate_fails(
-    stage: Stage, application: Process, name: str, phase: str, requests: int, *, timeout_s: float = 20.0
+    stage: Stage,
+    application: Process,
+    name: str,
+    phase: str,
+    requests: int,
+    *,
+    timeout_s: float = 20.0,
+    wait_s: float = 0.0,
 ) -> Outcome:
-    """Let a candidate fail in one way; every user has an answer, and every request is counted once."""
+    """Let a candidate fail in one way; every user has an answer, and every request is counted once.
+
+    The controller is given `wait_s` seconds to roll back what it fails by.
+    """
     fault, stream = FAULTS[name]
     gone = None
     if fault is GONE:
@@ -159,7 +169,7 @@ def candidate_fails(
     found = stage.counts(route)
     users = sum(found.observed) if phase != "shadow" else found.observed[0]
     fails = fault is not None and name != "is slow"
-    status = stage.ended(route) if fails else stage.status(route)
+    status = stage.ended(route, within_s=wait_s) if fails else stage.status(route)
     outcome = Outcome(f"candidate {name}", phase, status, requests, users, seen)
     beside = found.observed[1] + found.dropped if phase == "shadow" else 0
     if users != requests or sum(found.assigned) != users + beside:
