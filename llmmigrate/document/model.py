@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -271,7 +272,7 @@ class Rule(_Strict):
     by: Literal["input_type"] | None = None
     waived: Text | None = None
 
-    @property
+    @cached_property
     def limit(self) -> Limit | None:
         """The form and amount of the rule; None where it is waived, or `worse`."""
         for form in FORMS:

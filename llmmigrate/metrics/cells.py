@@ -21,6 +21,7 @@ from llmmigrate.metrics.histogram import BINS, LAST, upper_edge
 FloatArray = npt.NDArray[np.float64]
 
 _SUMS = 3
+_NONE = np.empty(0, dtype=np.int64)
 _HEADER = 4
 
 
@@ -54,8 +55,8 @@ class Counted(NamedTuple):
         return cls(
             np.array(buckets, dtype=np.int64),
             np.array(sums, dtype=np.float64).reshape(len(buckets), _SUMS),
-            np.array(bins, dtype=np.int64),
-            np.array(counts, dtype=np.int64),
+            np.array(bins, dtype=np.int64) if bins else _NONE,
+            np.array(counts, dtype=np.int64) if counts else _NONE,
         )
 
     @classmethod
@@ -64,18 +65,18 @@ class Counted(NamedTuple):
     ) -> Counted:
         """Read what `Tally.to_json` gave; ValueError or TypeError where a figure is none."""
         made = cls._made(buckets, sums, bins, counts)
-        if not (_places(made.buckets, UNIT_BUCKETS) and np.isfinite(made.sums).all()):
+        if not (_places(buckets, UNIT_BUCKETS) and np.isfinite(made.sums).all()):
             raise ValueError("a bucket of a tally holds no figures")
-        if not (_places(made.bins, BINS) and made.bins.shape == made.counts.shape and (made.counts > 0).all()):
+        if not (_places(bins, BINS) and len(bins) == len(counts) and min(counts, default=1) > 0):
             raise ValueError("a histogram holds a count that is none")
         return made
 
 
-def _places(numbers: npt.NDArray[np.int64], end: int) -> bool:
+def _places(numbers: Sequence[int], end: int) -> bool:
     """Tell whether numbers are places below an end, each named once."""
-    if not len(numbers):
+    if not numbers:
         return True
-    return bool(numbers.min() >= 0 and numbers.max() < end and len(set(numbers.tolist())) == len(numbers))
+    return min(numbers) >= 0 and max(numbers) < end and len(set(numbers)) == len(numbers)
 
 
 class Cell:
@@ -144,7 +145,7 @@ class Cell:
     def to_bytes(self) -> tuple[bytes, bytes]:
         """Return the sums and, of the bins that are used, numbers and counts: 64-bit figures, little-endian."""
         if self.times is None:
-            return self.sums.astype("<f8").tobytes(), b""
+            return self.sums.astype("<f8", copy=False).tobytes(), b""
         used = np.flatnonzero(self.times)
         return self.sums.astype("<f8").tobytes(), np.stack([used, self.times[used]]).astype("<i8").tobytes()
 

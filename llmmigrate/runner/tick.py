@@ -30,8 +30,8 @@ from llmmigrate.metrics.counting import AA_COST, ARMS, ASSIGNED, DROPPED, Arm
 from llmmigrate.metrics.figures import figures
 from llmmigrate.overview import is_watched
 from llmmigrate.routing.snapshot import Snapshot
-from llmmigrate.runner.write import applied, routing_of, without_candidate, write
-from llmmigrate.stages import Plan, plan_of
+from llmmigrate.runner.write import applied, plan_for, routing_of, without_candidate, write
+from llmmigrate.stages import Plan
 from llmmigrate.store import Store
 from llmmigrate.store.folding import Folded, by_arm, by_type, fold
 from llmmigrate.targets import TrafficTarget
@@ -72,7 +72,7 @@ def tick(
         return TickResult(write(store, state, ended, actor=actor, now=now), transition=ended)
     blocked = blocked or "; ".join(behind) or None
     document = applied(state)
-    plan = plan_of(document.migration)
+    plan = plan_for(document)
     consent = consented(store, state, plan)
     with store.telemetry.writing() as connection:
         facts = gather(store, connection, state, document, plan, consent, now=now, blocked=blocked)
@@ -89,7 +89,7 @@ def tick(
 def begin(store: Store, state: RouteState, document: Document, *, actor: str, reason: str) -> TickResult:
     """Start an attempt of a document on a route that has none under way; raises LostRace and StoreError."""
     now = store.now()
-    plan = plan_of(document.migration)
+    plan = plan_for(document)
     again = state.revision == document.migration.revision
     decided = requests.start(plan, reason)
     transition = replace(

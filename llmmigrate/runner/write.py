@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 
 from llmmigrate.document import Document, load_applied
 from llmmigrate.lifecycle import RouteState, Transition
 from llmmigrate.routing import snapshot as routing
 from llmmigrate.routing.snapshot import Snapshot
-from llmmigrate.stages import Plan
+from llmmigrate.stages import Plan, plan_of
 from llmmigrate.store import Store
 from llmmigrate.store.store import Approval, Change
 
@@ -18,6 +19,12 @@ def applied(state: RouteState) -> Document:
     """Return the document of an attempt as it was applied; the file on disk does not matter."""
     assert state.document is not None
     return load_applied(state.document, f"{state.revision} as applied")
+
+
+@lru_cache(maxsize=64)
+def plan_for(document: Document) -> Plan:
+    """Return the stages of a document, laid out once: a controller asks at each tick."""
+    return plan_of(document.migration)
 
 
 def write(

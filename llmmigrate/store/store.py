@@ -27,6 +27,7 @@ _SCHEMA_LOCK = 0x6C6D00
 """Name of the advisory lock under which PostgreSQL's schema is made."""
 
 
+_STATE = tuple(field.name for field in fields(RouteState))
 _ROUTE = select(tables.route).where(tables.route.c.route == bindparam("r"))
 
 
@@ -355,7 +356,7 @@ def _missing(url: str) -> StoreMissing:
 
 
 def _state(row: Mapping[Any, Any]) -> RouteState:
-    values = {field.name: row[field.name] for field in fields(RouteState)}
+    values = {name: row[name] for name in _STATE}
     values["since"] = from_text(values["since"]) if values["since"] else None
     values["accepted"] = tuple(json.loads(values["accepted"]))
     return RouteState(**values)
