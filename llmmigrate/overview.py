@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmmigrate.clock import from_text, to_text
 from llmmigrate.document import Document
@@ -13,6 +13,9 @@ from llmmigrate.exceptions import ExitCode, StoreError
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import WATCH_S, RouteState
 from llmmigrate.store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,12 @@ def overview(graph: Graph, store: Store | None) -> list[RouteOverview]:
     return [_one(graph, store, states.get(name, RouteState(name)), watched=watched) for name in names]
 
 
-def is_watched(store: Store) -> bool:
-    """Tell whether a controller has given a sign of life lately; raises StoreError."""
-    beat = store.telemetry.last_heartbeat()
+def is_watched(store: Store, connection: Connection | None = None) -> bool:
+    """Tell whether a controller has given a sign of life lately; raises StoreError.
+
+    `connection` is a telemetry transaction to read in, where there is one already.
+    """
+    beat = store.telemetry.last_heartbeat(connection)
     return beat is not None and (store.real_now() - beat.at).total_seconds() <= WATCH_S
 
 

@@ -30,12 +30,10 @@ _SHARES = {
 
 def tally(places: npt.NDArray[np.int8], values: Array | None = None, *, times: bool = False) -> Tally:
     """Count values by their unit buckets, ones where none are given; `times` are counted in their bins as well."""
-    n = np.bincount(places, minlength=UNIT_BUCKETS)
-    total = n if values is None else np.bincount(places, values, UNIT_BUCKETS)
-    squares = total if values is None else np.bincount(places, values * values, UNIT_BUCKETS)
-    sums = np.stack([n, total, squares], axis=1)
-    used = np.flatnonzero(n)
-    made = Tally(dict(zip(used.tolist(), sums[used].tolist(), strict=True)))
+    n = np.bincount(places, minlength=UNIT_BUCKETS).tolist()
+    total = n if values is None else np.bincount(places, values, UNIT_BUCKETS).tolist()
+    squares = total if values is None else np.bincount(places, values * values, UNIT_BUCKETS).tolist()
+    made = Tally({bucket: [*sums] for bucket, sums in enumerate(zip(n, total, squares, strict=True)) if sums[0]})
     if times and values is not None:
         bins, counts = np.unique(np.searchsorted(UPPER_S, values), return_counts=True)
         made.histogram = dict(zip(bins.tolist(), counts.tolist(), strict=True))

@@ -166,8 +166,8 @@ def approve(
             needed = ", ".join(following.approvers) or "nobody's approval"
             raise RefusedError(f"{stage} needs {needed}, not {', '.join(groups) or 'anybody without a group'}")
         now = store.now()
-        consent = consented(store, state, plan)
         with store.telemetry.writing() as connection:
+            consent = consented(store, connection, state, plan)
             evidence = frozen(state, gather(store, connection, state, document, plan, consent, now=now), plan)
         approval = Approval(stage, tuple(groups), hashlib.sha256(evidence.encode()).hexdigest())
         try:

@@ -73,8 +73,8 @@ def tick(
     blocked = blocked or "; ".join(behind) or None
     document = applied(state)
     plan = plan_for(document)
-    consent = consented(store, state, plan)
     with store.telemetry.writing() as connection:
+        consent = consented(store, connection, state, plan)
         facts = gather(store, connection, state, document, plan, consent, now=now, blocked=blocked)
         decision = next_step(plan, state, facts)
         if isinstance(decision, Wait):
@@ -149,12 +149,12 @@ class Consent:
     approved: frozenset[str]
 
 
-def consented(store: Store, state: RouteState, plan: Plan) -> Consent:
+def consented(store: Store, connection: Connection, state: RouteState, plan: Plan) -> Consent:
     """Ask the store for the consent to an attempt's next stage."""
     assert state.phase is not None
     following = plan.after(state.phase)
     approved = store.approved(state, following.name) if following and following.approvers else frozenset()
-    return Consent(is_watched(store), approved)
+    return Consent(is_watched(store, connection), approved)
 
 
 def gather(

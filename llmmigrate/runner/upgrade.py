@@ -159,8 +159,8 @@ def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition
     edited = edited_document(graph, state)
     own = applied(state)
     plan = plan_of(own.migration)
-    consent = consented(store, state, plan)
     with store.telemetry.reading() as connection:
+        consent = consented(store, connection, state, plan)
         facts = collect(
             store, connection, state, own, plan, consent, now=store.now(), blocked=edited.message if edited else None
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -173,14 +173,14 @@ class Telemetry:
         with self.writing() as connection:
             connection.execute(upsert(connection.dialect.name, tables.lease, ("beat",)), values)
 
-    def last_heartbeat(self) -> Beat | None:
+    def last_heartbeat(self, connection: Connection | None = None) -> Beat | None:
         """Return the last sign of life of any controller, None where there never was one."""
-        return self.lease(_HEARTBEAT)
+        return self.lease(_HEARTBEAT, connection)
 
-    def lease(self, name: str) -> Beat | None:
-        """Return who holds a lease and its last beat."""
-        with self.reading() as connection:
-            row = connection.execute(_LEASE, {"n": name}).first()
+    def lease(self, name: str, connection: Connection | None = None) -> Beat | None:
+        """Return who holds a lease and its last beat; read in a transaction of its own where none is given."""
+        with nullcontext(connection) if connection is not None else self.reading() as used:
+            row = used.execute(_LEASE, {"n": name}).first()
         return Beat(row.holder, row.beat, from_text(row.at)) if row is not None else None
 
     def hold_lease(self, name: str, holder: str, *, at: datetime, instead_of: Beat | None = None) -> bool:
