@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from llmmigrate.document import Document, Endpoint, PromptFiles, PromptReader, load_text
+from llmmigrate.document.editing import edited
 from llmmigrate.document.source import Path as KeyPath
-from llmmigrate.document.source import Source, read
+from llmmigrate.document.source import read
 from llmmigrate.exceptions import DocumentInvalid, MultipleHeads, RefusedError
 from llmmigrate.files import replace_file
 from llmmigrate.graph import Graph
@@ -127,37 +124,10 @@ def _rewrite(file: Path, document: Document, onto: str, current: Endpoint, promp
 def follow(text: str, onto: str, current: Endpoint) -> str:
     """Return a document's text with another `down_revision` and `current`; all else is kept to the letter."""
     source = read(text.encode("utf-8"), "")
-    edits = [_edit(text, source, ("down_revision",), onto)]
+    changes: list[tuple[KeyPath, Any]] = [(("down_revision",), onto)]
     for key, value in current.model_dump(mode="json").items():
         path: KeyPath = ("current", key)
         empty = value is None or value == {}
         if path in source.spans or not empty:
-            edits.append(_edit(text, source, path, value))
-    for start, end, instead in sorted(edits, reverse=True):
-        text = text[:start] + instead + text[end:]
-    return text
-
-
-def _edit(text: str, source: Source, path: KeyPath, value: Any) -> tuple[int, int, str]:
-    """Return what to put where for one key: in place of its value, or before the first key of its mapping."""
-    if path in source.spans:
-        start, end = source.spans[path]
-        end = start + len(text[start:end].rstrip())
-        return start, end, " " * (text[start - 1] == ":") + _written(value)
-    start, _ = source.spans[path[:-1]]
-    entry = f"{path[-1]}: {_written(value)}"
-    if text[start] == "{":
-        return start + 1, start + 1, f"{entry}, "
-    _, column = source.places[path[:-1]]
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    return start, start, f"{entry}{line_end}{' ' * (column - 1)}"
-
-
-def _written(value: Any) -> str:
-    """Write a value on one line as JSON where YAML reads that alike, else as YAML."""
-    text = json.dumps(value, ensure_ascii=False)
-    with suppress(yaml.YAMLError):
-        if yaml.safe_load(text) == value:
-            return text
-    flow: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
-    return flow.removesuffix("\n").removesuffix("\n...")
+            changes.append((path, value))
+    return edited(text, source, changes)

@@ -1,0 +1,163 @@
+"""What prompts are to both models: in tokens of each, in dollars, against limits; or not known, and then it says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmmigrate.document import load_text
+from llmmigrate.exceptions import ModelError
+from llmmigrate.foresight.estimate import MONTH_S, Prompt, estimate
+from llmmigrate.models import costmap, pricing
+from llmmigrate.models.base import Usage
+from llmmigrate.models.tokens import TokenCounter, Unknown
+from tests.test_document import EXAMPLE
+
+OLD, NEW = "openai/gpt-4o", "openai/gpt-4.1-mini"
+
+
+def document(current=OLD, target=NEW, edit=lambda text: text):
+    """Return the example document with other models."""
+    found = load_text(EXAMPLE, "d.yaml").migration
+    text = EXAMPLE.replace(found.current.model, current, 1).replace(found.target.model, target, 1)
+    return load_text(edit(text), "own.yaml")
+
+
+class Words(TokenCounter):
+    """Count a word as some tokens, and a message as none; fail on some."""
+
+    def __init__(self, each=1, fails=""):
+        self.each, self.fails = each, fails
+        self.source = f"{each} a word"
+        self.closed = False
+
+    async def count(self, request):
+        text = " ".join(str(message.get("content")) for message in request.sent_messages())
+        if self.fails and self.fails in text:
+            raise ModelError("bad_request", "it cannot be counted")
+        await asyncio.sleep(0)
+        return self.each * len(text.split()) + 100 * len(request.tools)
+
+    async def close(self):
+        self.closed = True
+
+
+def prompt(words=10, **known):
+    return Prompt([{"role": "user", "content": " ".join(["word"] * words)}], place=f"p.jsonl:{words}", **known)
+
+
+def estimated(prompts, *, control=None, target=None, own=None, **options):
+    counters = {"current": control or Words(), "target": target or Words()}
+    return estimate(own or document(), prompts, counters=counters, **options)
+
+
+def test_each_model_counts_in_its_own_tokens_and_is_charged_its_own_price():
+    prompts = [prompt(10, output_tokens=5), prompt(30, output_tokens=15)]
+    found = estimated(prompts, target=Words(2), per_second=2)
+    assert (found.control.input_mean, found.control.output_mean) == (20, 10)
+    assert (found.target.input_mean, found.target.output_mean) == (40, 20)
+    assert found.ratio == 2
+    facts = costmap.facts(NEW)
+    assert found.target.cold == pytest.approx(pricing.cost(facts, Usage(40, 20)))
+    assert found.month(found.target.cold) == pytest.approx(found.target.cold * 2 * MONTH_S)
+    assert found.change == pytest.approx(found.target.cold / found.control.cold - 1)
+    assert found.unknown == []
+    assert any("TOK-01: the same prompts are 100% more tokens" in line for line in found.warnings)
+    assert found.assumed == ("answers of the target are as long as control's, in its own tokens",)
+    assert found.projection() == {"cost_per_request": found.target.warm, "tokens_per_request": 60}
+
+
+def test_an_answer_that_was_recorded_is_counted_by_both():
+    found = estimated([prompt(10, answer="one two three")], target=Words(3))
+    assert (found.control.output_mean, found.target.output_mean) == (3, 7)
+    assert found.assumed == ()
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "words"),
+    [
+        ([prompt(output_tokens=5)], {"target": Unknown("it has none")}, "it has none"),
+        ([prompt(output_tokens=5)], {"control": Unknown("it has none")}, "it has none"),
+        ([prompt(output_tokens=5), prompt(7, output_tokens=5)], {"target": Words(fails="word")}, "cannot be counted"),
+        ([prompt()], {}, "nothing is known of the answers"),
+        ([prompt(output_tokens=5)], {"own": document(target="openai/own-model")}, "no prices of it"),
+    ],
+)
+def test_what_is_not_known_is_not_guessed(prompts, options, words):
+    found = estimated(prompts, per_second=2, **options)
+    assert any(words in line for line in found.unknown)
+    assert found.projection() == {}
+    assert found.shadow_cost is None or "target" not in options
+
+
+def test_a_few_prompts_that_cannot_be_counted_leave_the_estimate_open():
+    odd = Prompt([{"role": "user", "content": "odd one"}], place="p:9", output_tokens=1)
+    found = estimated([prompt(output_tokens=5), odd], target=Words(fails="odd"))
+    assert found.target.failed == 1
+    assert found.target.input_mean == 10
+    assert found.unknown == [f"{NEW}: 1 prompts could not be counted"]
+
+
+def test_what_does_not_fit_with_its_longest_answer_is_named():
+    context = costmap.facts(OLD).max_input_tokens
+    own = document(OLD, OLD.replace("4o", "4o-mini"), lambda text: text)
+    limit = int(own.migration.target.params.get("max_tokens", 0))
+    prompts = [
+        Prompt(prompt(context - limit).messages, place="a", output_tokens=1),
+        Prompt(prompt(context + 1).messages, place="b", output_tokens=1),
+    ]
+    found = estimated(prompts, own=own)
+    assert found.target.overflows == ("b",)
+    assert any(line.startswith("CTX-01: 1 prompts do not fit") for line in found.warnings)
+    assert found.to_json()["target"]["overflow_places"] == ["b"]
+
+
+def test_a_cache_makes_a_request_cheaper_where_it_is_warm():
+    found = estimated([prompt(100, output_tokens=10, cached_tokens=80)])
+    assert found.control.warm < found.control.cold
+    assert found.target.warm < found.target.cold
+    assert any("its cache is cold whenever its share grows" in line for line in found.warnings)
+    assert "the target finds the same part" in found.assumed[-1]
+
+
+def test_limits_a_minute_are_told_for_each_stage_and_for_the_way_back():
+    found = estimated([prompt(10, output_tokens=10)], per_second=2, peak=3)
+    needs = {need.stage: need for need in found.needs}
+    assert needs["shadow"].requests == needs["rollback"].requests == 360
+    assert needs["canary:5"].requests == pytest.approx(18)
+    assert needs["canary:5"].tokens == pytest.approx(18 * 20)
+    assert needs["rollback"].model == OLD
+    assert estimated([prompt(10, output_tokens=10)]).needs == ()
+
+
+def test_shadow_costs_what_it_mirrors_and_what_it_asks_again():
+    def edit(text):
+        return text.replace("shadow:", "shadow:\n  aa_share: 10%", 1)
+
+    own = document(edit=edit) if "aa_share" not in EXAMPLE else document()
+    found = estimated([prompt(10, output_tokens=10)], per_second=2, own=own)
+    shadow = own.migration.shadow
+    each = found.target.cold + shadow.aa_share * found.control.cold
+    assert found.shadow_cost == pytest.approx(each * 2 * shadow.duration)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=40), st.floats(0.01, 1))
+def test_a_quantile_is_one_of_the_prompts(sizes, q):
+    found = estimated([prompt(size, output_tokens=1) for size in sizes]).control
+    assert found.input_quantile(q) in sizes
+    assert sum(size <= found.input_quantile(q) for size in sizes) >= q * len(sizes)
+
+
+def test_progress_is_told_and_counters_are_closed():
+    counters, told = {"current": Words(), "target": Words()}, []
+    estimate(
+        document(),
+        [prompt(output_tokens=1)] * 3,
+        counters=counters,
+        watch=lambda done, total: told.append((done, total)),
+    )
+    assert sorted(told) == [(number, 6) for number in range(1, 7)]
+    assert all(counter.closed for counter in counters.values())
