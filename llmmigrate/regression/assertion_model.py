@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    model_validator,
+)
 
 from llmmigrate.document.model import Duration, File, Money, Text
 from llmmigrate.regression.json_answers import check_schema, path_steps
@@ -54,13 +64,23 @@ def _checked_schema(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+class AlsoWritten:
+    """Tell editors of another way to write a value."""
+
+    def __init__(self, **schema: Any) -> None:
+        self._schema = schema
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [self._schema, handler(core)]}
+
+
 def by_shape(value: object) -> str:
     """Tell a reference to a file from what stands in the suite itself."""
     file = isinstance(value, FileRef) or (isinstance(value, dict) and value.keys() == {"file"})
     return "~file" if file else "~inline"
 
 
-Sought = Annotated[Text, BeforeValidator(_as_text), BeforeValidator(_as_word)]
+Sought = Annotated[Text, BeforeValidator(_as_text), BeforeValidator(_as_word), AlsoWritten(type="number")]
 SoughtList = Annotated[list[Sought], Field(min_length=1)]
 Word = Annotated[Text, BeforeValidator(_as_word)]
 Pattern = Annotated[str, AfterValidator(readable_pattern)]
@@ -96,7 +116,7 @@ class Count(Range):
     max: Annotated[int, Field(ge=0)] | None = None
 
 
-CountOf = Annotated[Count, BeforeValidator(_as_range)]
+CountOf = Annotated[Count, BeforeValidator(_as_range), AlsoWritten(type="integer", minimum=0)]
 
 
 class _Assertion(Strict):
@@ -288,7 +308,10 @@ class FinishReason(_Assertion):
     """Why the answer ended, in OpenAI's words: stop, length, tool_calls, content_filter; one of several."""
 
     finish_reason: Annotated[
-        list[Text], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
+        list[Text],
+        Field(min_length=1),
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        AlsoWritten(type="string"),
     ]
 
 

@@ -12,7 +12,7 @@ from llmmigrate.regression.assertion_model import Assertion, kind_of
 from llmmigrate.regression.checks import CHECKS, Check, Checked, not_empty
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.given import NO_HOOKS, Given, Hooks, Outcome, Scene, Tools
-from llmmigrate.regression.patterns import Undecided
+from llmmigrate.regression.patterns import Undecided, one_limit
 from llmmigrate.verdict import Answer as Verdict
 
 __all__ = ["Given", "Hooks", "Outcome", "combined", "evaluate"]
@@ -23,7 +23,8 @@ def evaluate(assertion: Assertion, given: Given, *, tools: Tools = (), hooks: Ho
 
     Calls the hooks, and a function of the project where that is allowed; raises nothing.
     """
-    return _outcome(assertion, Scene(given, tools, hooks))
+    with one_limit():
+        return _outcome(assertion, Scene(given, tools, hooks))
 
 
 def combined(outcomes: Sequence[Outcome]) -> Verdict:

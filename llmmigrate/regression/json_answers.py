@@ -189,7 +189,11 @@ def _additional_properties(
     if isinstance(instance, dict):
         patterns = schema.get("patternProperties", {})
         for key, value in instance.items():
-            if key not in schema.get("properties", {}) and not any(found(pattern, key) for pattern in patterns):
+            if key in schema.get("properties", {}) or any(found(pattern, key) for pattern in patterns):
+                continue
+            if rule is False:
+                yield ValidationError("is not allowed", path=(key,))
+            else:
                 yield from validator.descend(value, rule, path=key)
 
 

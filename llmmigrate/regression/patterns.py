@@ -6,17 +6,23 @@ avoids most of what explodes, and gives up after a time: an assertion that met t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
 import regex  # type: ignore[import-untyped]
 
 LIMIT_S = 0.5
-"""Time that one search may take."""
+"""Time that all searches of one assertion may take together."""
 
 MAX_PATTERN = 2000
 """Characters of a pattern."""
+
+
+_left: ContextVar[list[float] | None] = ContextVar("_left", default=None)
 
 
 class Undecided(Exception):
@@ -34,14 +40,28 @@ def readable_pattern(pattern: str) -> str:
     return pattern
 
 
-def found(pattern: str, text: str) -> bool:
-    """Tell whether a pattern is found anywhere in a text; raises Undecided where it takes longer than the limit."""
+@contextmanager
+def one_limit() -> Iterator[None]:
+    """Let all searches inside share one limit of time."""
+    token = _left.set([LIMIT_S])
     try:
-        return _searching(pattern)(text, timeout=LIMIT_S) is not None
+        yield
+    finally:
+        _left.reset(token)
+
+
+def found(pattern: str, text: str) -> bool:
+    """Tell whether a pattern is found anywhere in a text; raises Undecided where the limit of time is met."""
+    left = _left.get() or [LIMIT_S]
+    began = time.monotonic()
+    try:
+        return _searching(pattern)(text, timeout=max(left[0], 1e-6)) is not None
     except TimeoutError:
-        raise Undecided(f"the pattern took longer than {LIMIT_S:g} s on this text") from None
+        raise Undecided(f"the pattern {pattern[:60]!r} takes longer than {LIMIT_S:g} s on this answer") from None
     except (regex.error, OverflowError, RecursionError) as error:
         raise Undecided(f"the pattern is no regular expression: {error}") from error
+    finally:
+        left[0] -= time.monotonic() - began
 
 
 @lru_cache(maxsize=512)

@@ -79,8 +79,15 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "llmmigrate regression suite",
-        **{key: value for key, value in schema.items() if key != "title"},
+        **{key: _any_of(value) for key, value in schema.items() if key != "title"},
     }
+
+
+def _any_of(schema: Any) -> Any:
+    """Say `anyOf` where a union is told apart by looking at the value: two branches may allow what one takes."""
+    if isinstance(schema, dict):
+        return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in schema.items()}
+    return [_any_of(item) for item in schema] if isinstance(schema, list) else schema
 
 
 _WORDS = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from llmmigrate.document.model import Day, File, Text
-from llmmigrate.regression.assertion_model import Assertion, FileRef, Strict, TextOrFile, by_shape
+from llmmigrate.regression.assertion_model import AlsoWritten, Assertion, FileRef, Strict, TextOrFile, by_shape
 
 MAX_REPETITIONS = 100
 MAX_CASES = 5000
@@ -181,6 +181,9 @@ def _assistant(message: Message) -> Message:
     return message
 
 
+FixedAnswer = Annotated[Message, BeforeValidator(_as_assistant), AfterValidator(_assistant), AlsoWritten(type="string")]
+
+
 class Turn(Strict):
     """A turn of a conversation: what is sent, then an answer: asked of the model, or fixed by `assistant`.
 
@@ -192,7 +195,7 @@ class Turn(Strict):
     images: list[File] = Field(default_factory=list)
     messages: list[Message] | None = Field(default=None, min_length=1)
     tool_results: dict[Text, Any] | None = Field(default=None, min_length=1)
-    assistant: Annotated[Message, BeforeValidator(_as_assistant), AfterValidator(_assistant)] | None = None
+    assistant: FixedAnswer | None = None
     assert_: list[Assertion] = Field(default_factory=list, alias="assert")
 
     @model_validator(mode="after")
