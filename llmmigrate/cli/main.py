@@ -51,7 +51,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "list-templates": "documents",
         "rebase": "author",
     },
-    "verify": {"check": "verify", "plan": "foresee", "simulate": "foresee", "doctor": "verify"},
+    "verify": {"check": "verify", "test": "testing", "plan": "foresee", "simulate": "foresee", "doctor": "verify"},
     "run": {
         "upgrade": "run",
         "downgrade": "back",

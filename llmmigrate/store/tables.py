@@ -242,6 +242,14 @@ regression_run = Table(
     Column("body", Text, nullable=False),
 )
 
+answer = Table(
+    "llmmigrate_answer",
+    telemetry,
+    Column("key", String(64), primary_key=True),
+    Column("at", String(24), nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 regression_case = Table(
     "llmmigrate_regression_case",
     telemetry,

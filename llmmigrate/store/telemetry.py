@@ -271,11 +271,15 @@ class Telemetry:
         self.purge(before=now - counters.KEEP_HOURS)
 
     def purge(self, *, before: datetime) -> int:
-        """Drop counters and samples from before a time; return the number of rows. History is never touched."""
+        """Drop counters, samples and answers to suites from before a time; return the number of rows.
+
+        History is never touched.
+        """
         with self.writing() as connection:
             old_counters = delete(tables.minute).where(tables.minute.c.start < to_text(before)[:16])
             old_samples = delete(tables.sample).where(tables.sample.c.at < to_text(before))
-            return connection.execute(old_counters).rowcount + connection.execute(old_samples).rowcount
+            old_answers = delete(tables.answer).where(tables.answer.c.at < to_text(before))
+            return sum(connection.execute(old).rowcount for old in (old_counters, old_samples, old_answers))
 
     def counters(self, route: str) -> list[tuple[str, int, str, str, int, float]]:
         """Return a route's counters by time: (start, span in seconds, arm, metric, n, total)."""

@@ -136,6 +136,12 @@ def upgrade() -> None:
         sa.Column("body", sa.Text, nullable=False),
     )
     op.create_table(
+        "llmmigrate_answer",
+        sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("at", sa.String(24), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+    )
+    op.create_table(
         "llmmigrate_regression_case",
         sa.Column("run", sa.String(40), primary_key=True),
         sa.Column("case", sa.String(200), primary_key=True),

@@ -1,0 +1,205 @@
+"""The command that asks both models what an application depends on: test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project
+from llmmigrate.exceptions import ExitCode, RefusedError
+from llmmigrate.files import replace_file
+from llmmigrate.units import format_duration, parse_money
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Document
+    from llmmigrate.document.prompts import Side as Name
+    from llmmigrate.regression.asking import Side
+    from llmmigrate.regression.running import Moment, SuiteResult
+
+_FLIPS = 10
+
+
+def register(app: typer.Typer) -> None:
+    app.command("test", context_settings=TARGETS)(exits(suite_of_both))
+
+
+def suite_of_both(
+    context: typer.Context,
+    target: MaybeTarget = None,
+    repeat: Annotated[
+        int | None, typer.Option("--repeat", metavar="N", help="Answers a case; by default the document's.")
+    ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option("--max-cost", metavar="$", help="Ask no more once this is spent, such as $5.")
+    ] = None,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", help="Calls to one model at a time.")] = 8,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, for CI.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write both models' answers side by side.")
+    ] = None,
+    allow_python: Annotated[
+        bool, typer.Option("--allow-python", help="Let the suite call functions of the project.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Use no answers of an earlier run.")] = False,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Run the regression suite on both models.
+
+    Each case several times on the target, on control, and on control again: what control does to itself is its noise.
+    Answers are kept, so that a run that was interrupted goes on. Exit 0 where nothing that control passes got worse, 3
+    where too little is known, 5 where something did.
+
+    \b
+    Example: llmmigrate test support --max-cost $5 --html suite.html
+    Example: llmmigrate test 3f9a --repeat 5 --junit suite.xml
+    """
+    from llmmigrate.models import default_clients
+    from llmmigrate.regression import reports
+    from llmmigrate.regression.assertions import Hooks
+    from llmmigrate.regression.running import calls_of, run_suite, to_json
+    from llmmigrate.regression.suite import load_suite
+    from llmmigrate.scaffold import shipped_templates
+    from llmmigrate.store.evidence import KeptAnswers, RegressionRun, put_run
+
+    run = project(context, format)
+    limit = _money(max_cost)
+    document = run.document(target)
+    asked = document.migration.regression
+    if asked.suite is None:
+        raise RefusedError(
+            f"{document.revision} has no suite, and says why: {asked.waived}", hint="regression: {suite: FILE}"
+        )
+    if repeat is not None and not 1 <= repeat <= 100:
+        raise RefusedError("--repeat must be from 1 to 100")
+    if not 1 <= at_once <= 200:
+        raise RefusedError("--at-once must be from 1 to 200")
+    suite = load_suite(run.settings.root / asked.suite, root=run.settings.root)
+    repetitions = repeat or asked.repetitions
+    store = run.store(create=True)
+    run.say(
+        f"{suite.name}: {len(suite.cases)} cases, {repetitions} times each: up to {calls_of(suite, repetitions):,} "
+        f"answers of {document.migration.target.model} and, twice, of {document.migration.current.model}"
+    )
+    clients = default_clients(recordings=run.settings.root / "recordings")
+
+    async def ask(progress: _Progress) -> SuiteResult:
+        try:
+            return await run_suite(
+                suite,
+                control=_side(document, "current"),
+                target=_side(document, "target"),
+                clients=clients,
+                repetitions=repetitions,
+                answers=None if fresh else KeptAnswers(store.telemetry, store.now()),
+                at_once=at_once,
+                max_cost=limit,
+                hooks=Hooks(python=allow_python),
+                watch=progress,
+            )
+        finally:
+            await clients.close()
+
+    with _Progress(run) as progress:
+        result = asyncio.run(ask(progress))
+    put_run(
+        store.telemetry,
+        RegressionRun(
+            route=document.route,
+            revision=document.revision,
+            at=store.now(),
+            document_hash=document.hash,
+            suite_hash=suite.hash,
+            answer=result.verdict,
+            body=to_json(result),
+        ),
+    )
+    run.emit({"route": document.route, "revision": document.revision, **to_json(result)})
+    _print(run, result)
+    if junit is not None:
+        replace_file(junit, reports.junit(result).encode("utf-8"))
+    if html is not None:
+        template = (shipped_templates() / "reports" / "suite.html.j2").read_text("utf-8")
+        names = {"control": document.migration.current.model, "target": document.migration.target.model}
+        text = reports.page(result, template, title=f"{document.route} {document.revision}", **names)
+        replace_file(html, text.encode("utf-8", "replace"))
+        run.say(f"Both models' answers side by side: {html}")
+    return int({"pass": ExitCode.DONE, "hold": ExitCode.HOLD, "fail": ExitCode.ROLLED_BACK}[result.verdict])
+
+
+def _side(document: Document, name: Name) -> Side:
+    from llmmigrate.regression.asking import Side
+
+    endpoint = getattr(document.migration, name)
+    return Side(endpoint.model, endpoint.params, endpoint.api_base, document.system(name))
+
+
+def _money(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_money(text if text.startswith("$") else f"${text}")
+    except ValueError as error:
+        raise RefusedError(f"--max-cost: {error}") from error
+
+
+class _Progress:
+    """Show on a terminal how far the suite is; elsewhere nothing."""
+
+    def __init__(self, run: Project) -> None:
+        shown = run.out.is_terminal and run.format is Format.table and not run.quiet
+        self._live = Live(console=run.out, transient=True, refresh_per_second=5) if shown else None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exc)
+
+    def __call__(self, moment: Moment) -> None:
+        if self._live is None:
+            return
+        asked = moment.done - moment.kept
+        spent = time.monotonic() - self._began
+        left = f", {format_duration(spent / asked * (moment.total - moment.done))} left" if asked >= 10 else ""
+        kept = f", {moment.kept:,} of an earlier run" if moment.kept else ""
+        line = f"{moment.done:,} of {moment.total:,} answers{kept}   ${moment.cost:,.2f}{left}"
+        self._live.update(Text(line))
+
+
+def _print(run: Project, result: SuiteResult) -> None:
+    from llmmigrate.regression.reports import failures_of, flips_of
+
+    flipped = flips_of(result)
+    by_id = {one.case.id: one for one in result.cases}
+    for name, invariants in list(flipped.items())[:_FLIPS]:
+        case = by_id[name]
+        run.say(f"  flips  {name} (line {case.case.place[0]}) in {', '.join(invariants)}")
+        for words in failures_of(case, "target")[:2]:
+            run.say(f"         {words}")
+    if len(flipped) > _FLIPS:
+        run.say(f"  and {len(flipped) - _FLIPS} more: --html FILE shows all of them")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("  invariant", "verdict", "flips", "gains", "why"):
+        table.add_column(column, no_wrap=column != "why")
+    for one in result.verdicts:
+        table.add_row(f"  {one.invariant}", one.verdict, str(len(one.flips)), str(len(one.gains)), one.reason)
+    if result.verdicts:
+        run.show(table)
+    errors = ", ".join(f"{count} {name}" for name, count in result.errors.items())
+    cost = f"${result.cost:,.2f}" + (f" and {result.unpriced:,} answers without a price" if result.unpriced else "")
+    run.say(
+        f"{result.calls:,} calls, {result.kept:,} answers of an earlier run, {cost}"
+        + (f"; errors: {errors}" if errors else "")
+    )
+    run.say(f"{result.verdict}: {result.reason}")

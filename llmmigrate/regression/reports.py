@@ -1,0 +1,164 @@
+"""A run of a suite for people and for CI: a page with both models' answers side by side, and JUnit XML.
+
+Answers are untrusted: the page escapes all of them, and allows no script.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from llmmigrate.annotations import Case as Reported
+from llmmigrate.annotations import junit as junit_report
+from llmmigrate.regression.excerpts import excerpt
+from llmmigrate.regression.running import RUNS, CaseResult, RunName, SuiteResult
+
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_LONGEST = 20_000
+"""Characters of an answer that are compared; a page is for reading."""
+
+Marked = list[tuple[bool, str]]
+"""Pieces of a text, and whether each is only on this side."""
+
+
+def page(result: SuiteResult, template: str, *, title: str, control: str, target: str) -> str:
+    """Return one HTML page of a run, from a Jinja2 template."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    flipped = flips_of(result)
+    cases = [_shown(one, flipped.get(one.case.id, [])) for one in result.cases]
+    cases.sort(key=lambda case: (-len(case["flips"]), case["verdict"] == "pass"))
+    cost = (
+        f"${result.cost:,.2f}" if not result.unpriced else f"${result.cost:,.2f} and {result.unpriced} without a price"
+    )
+    return environment.from_string(template).render(
+        title=title,
+        verdict=result.verdict,
+        reason=result.reason,
+        control=control,
+        target=target,
+        repetitions=result.repetitions,
+        facts=f"{result.calls} calls, {result.kept} kept answers, {cost}",
+        invariants=result.verdicts,
+        cases=cases,
+    )
+
+
+def junit(result: SuiteResult) -> str:
+    """Return JUnit XML: a case has failed where it flips in an invariant that fails, or a known failure returned."""
+    failed = {one.invariant for one in result.verdicts if one.verdict == "fail"}
+    flipped = flips_of(result)
+    reported = []
+    for one in result.cases:
+        names = flipped.get(one.case.id, [])
+        failures = failures_of(one, "target") if any(name in failed for name in names) else []
+        output = [f"flips in {name}, within what control does to itself" for name in names if name not in failed]
+        reported.append(Reported(one.case.id, failures=failures, output=output))
+    whole = [f"{one.invariant}: {one.reason}" for one in result.verdicts if one.verdict == "fail"]
+    held = [f"{one.invariant}: {one.reason}" for one in result.verdicts if one.verdict == "hold"]
+    reported.append(Reported("the suite", failures=whole, output=[result.reason, *held]))
+    return junit_report(f"llmmigrate test {result.suite}", reported)
+
+
+def flips_of(result: SuiteResult) -> dict[str, list[str]]:
+    """Return the invariants that each case flips in: it passed on control, and fails on the target."""
+    found: dict[str, list[str]] = {}
+    for one in result.verdicts:
+        for flip in one.flips:
+            found.setdefault(flip.case, []).append(one.invariant)
+    for case in result.cases:
+        if case.case.kind == "failure" and failures_of(case, "target") and case.case.id not in found:
+            names = [one.invariant for one in result.verdicts if one.invariant.startswith("failure:")]
+            found[case.case.id] = names
+    return found
+
+
+def failures_of(result: CaseResult, run: RunName) -> list[str]:
+    """Return in sentences what failed in a run, each once."""
+    found = [
+        f"{where}: {judged.sentence}"
+        for outcomes in result.outcomes.get(run, [])
+        for where, judged in outcomes
+        if judged is not None and judged.verdict == "fail"
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _shown(result: CaseResult, flips: list[str]) -> dict[str, Any]:
+    counts = {run: _passes(result, run) for run in RUNS}
+    old, new = _answer(result, "control"), _answer(result, "target", failing=True)
+    marked_old, marked_new = marked(old, new)
+    case = result.case
+    first = next((str(m.get("content")) for one in case.rounds for m in one.messages if m.get("role") == "user"), "")
+    return {
+        "id": case.id,
+        "kind": case.kind,
+        "line": case.place[0],
+        "asked": excerpt(first, 300),
+        "flips": flips,
+        "verdict": "fail" if flips else "pass",
+        "words": f"control {counts['control']}, again {counts['again']}, target {counts['target']}",
+        "failures": failures_of(result, "target")[:5],
+        "old": marked_old,
+        "new": marked_new,
+    }
+
+
+def _passes(result: CaseResult, run: RunName) -> str:
+    told = [outcomes for outcomes in result.outcomes.get(run, []) if outcomes]
+    good = sum(all(one is not None and one.verdict == "pass" for _, one in outcomes) for outcomes in told)
+    return f"passes {good} of {len(result.answers[run])}" if told else "asserts nothing"
+
+
+def _answer(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
+    """Return the text of an answer: of the first repetition that failed, where that is wanted and there is one."""
+    answers = result.answers[run]
+    chosen = 0
+    if failing:
+        bad = (
+            number
+            for number, outcomes in enumerate(result.outcomes.get(run, []))
+            if any(one is not None and one.verdict == "fail" for _, one in outcomes)
+        )
+        chosen = next(bad, 0)
+    found = answers[chosen] if chosen < len(answers) else None
+    if not found:
+        return "(not asked)"
+    texts = []
+    for one in found:
+        if one.given is None:
+            texts.append(f"({one.error}: {one.detail})")
+            continue
+        texts += [_indented(one.given.text)] if one.given.text else []
+        texts += [f"{call.name}({_indented(call.arguments)})" for call in one.given.tool_calls]
+    return "\n\n".join(texts)[:_LONGEST] or "(empty)"
+
+
+def _indented(text: str) -> str:
+    """Return JSON over several lines, so that what differs stands apart; any other text as it is."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def marked(old: str, new: str) -> tuple[Marked, Marked]:
+    """Mark the words of two texts that only one of them has."""
+    first, second = _WORDS.findall(old), _WORDS.findall(new)
+    left: Marked = []
+    right: Marked = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+        _add(left, first[a:b], alone=kind != "equal")
+        _add(right, second[c:d], alone=kind != "equal")
+    return left, right
+
+
+def _add(pieces: Marked, words: Sequence[str], *, alone: bool) -> None:
+    if words:
+        pieces.append((alone, "".join(words)))

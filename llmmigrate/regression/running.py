@@ -1,0 +1,327 @@
+"""Running a suite: every case several times on the target, on control, and on control again, and what that shows.
+
+Calls of all three are interleaved, so that what changes while a suite runs changes for all of them. Answers are kept as
+they come, by all that they depend on: a run that was interrupted goes on where it was. Nothing is asked beyond a cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from llmmigrate.exceptions import ModelError
+from llmmigrate.models import ModelClient
+from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask, asked_rounds, judged
+from llmmigrate.regression.assertion_model import kind_of
+from llmmigrate.regression.assertions import Hooks
+from llmmigrate.regression.assertions import Outcome as Judged
+from llmmigrate.regression.cases import Case
+from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
+from llmmigrate.regression.suite import Suite
+from llmmigrate.verdict import Answer
+
+RunName = Literal["target", "control", "again"]
+RUNS: tuple[RunName, ...] = ("target", "control", "again")
+
+AT_ONCE = 8
+"""Calls to one model at the same time; halved whenever it says that they are too many."""
+
+_TOO_MANY = frozenset({"rate_limit", "overloaded"})
+
+
+class Answers(Protocol):
+    """Where answers are kept between runs, as text, by `asking.answer_key`; `store.evidence.KeptAnswers` is one."""
+
+    def get(self, key: str) -> str | None: ...
+
+    def put(self, key: str, text: str) -> None: ...
+
+
+class Clients(Protocol):
+    """What calls models; `models.Clients` is one."""
+
+    def client_for(self, model: str) -> ModelClient: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a run is: answers that are there, of all; of them kept ones; the cost so far in US dollars."""
+
+    done: int
+    total: int
+    kept: int
+    cost: float
+
+
+@dataclass(slots=True)
+class CaseResult:
+    """A case with every answer, by run and repetition; None stands for what was not asked."""
+
+    case: Case
+    answers: dict[RunName, list[list[RoundAnswer] | None]]
+    outcomes: dict[RunName, list[list[tuple[str, Judged | None]]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResult:
+    """What a run of a suite came to.
+
+    `verdicts` are by invariant, failed ones first. `calls` were made, `kept` answers were there already; `cost` is what
+    the calls cost in US dollars, of which `unpriced` have no known price. `stopped` says why not all was asked.
+    """
+
+    suite: str
+    suite_hash: str
+    verdict: Answer
+    verdicts: tuple[InvariantVerdict, ...]
+    cases: tuple[CaseResult, ...]
+    repetitions: int
+    calls: int
+    kept: int
+    cost: float
+    unpriced: int
+    errors: Mapping[str, int]
+    stopped: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """One sentence on the verdict."""
+        if self.stopped is not None:
+            return self.stopped
+        if not self.verdicts:
+            return "no case asserts anything: nothing is shown"
+        worst = [one for one in self.verdicts if one.verdict == self.verdict]
+        if self.verdict == "pass":
+            return f"none of {len(self.verdicts)} invariants got worse"
+        return f"{len(worst)} of {len(self.verdicts)} invariants: {worst[0].invariant}: {worst[0].reason}"
+
+
+def calls_of(suite: Suite, repetitions: int) -> int:
+    """Return how many answers a run asks for at most."""
+    return sum(asked_rounds(case) * (case.repetitions or repetitions) * len(RUNS) for case in suite.cases)
+
+
+async def run_suite(
+    suite: Suite,
+    *,
+    control: Side,
+    target: Side,
+    clients: Clients,
+    repetitions: int,
+    answers: Answers | None = None,
+    at_once: int = AT_ONCE,
+    max_cost: float | None = None,
+    hooks: Hooks,
+    rules: Rules = RULES,
+    watch: Callable[[Moment], None] | None = None,
+) -> SuiteResult:
+    """Ask every case of both models, and decide. Raises nothing for what models or their providers do.
+
+    Where `max_cost` is reached nothing more is asked, and the verdict holds.
+    """
+    running = _Running(suite, {"target": target, "control": control, "again": control}, clients, answers, watch)
+    running.repetitions, running.max_cost = repetitions, max_cost
+    await running.all(at_once)
+    return running.result(hooks, rules)
+
+
+class _Gate:
+    """Let so many calls of one model be under way; fewer once it says that they are too many."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._active = 0
+        self._free = asyncio.Condition()
+
+    async def __aenter__(self) -> None:
+        async with self._free:
+            await self._free.wait_for(lambda: self._active < self._limit)
+            self._active += 1
+
+    async def __aexit__(self, *_exc: object) -> None:
+        async with self._free:
+            self._active -= 1
+            self._free.notify_all()
+
+    def fewer(self) -> None:
+        self._limit = max(1, self._limit // 2)
+
+
+class _Running:
+    repetitions = 1
+    max_cost: float | None = None
+
+    def __init__(
+        self,
+        suite: Suite,
+        sides: Mapping[RunName, Side],
+        clients: Clients,
+        kept: Answers | None,
+        watch: Callable[[Moment], None] | None,
+    ) -> None:
+        self._suite = suite
+        self._sides = sides
+        self._clients = clients
+        self._answers = kept
+        self._watch = watch or (lambda _moment: None)
+        self._results: list[CaseResult] = []
+        self._done = self._total = self._kept = self._calls = self._unpriced = 0
+        self._cost = 0.0
+        self._errors: dict[str, int] = {}
+
+    async def all(self, at_once: int) -> None:
+        """Ask everything; all repetitions of a round of cases before the next."""
+        for case in self._suite.cases:
+            times = case.repetitions or self.repetitions
+            self._results.append(CaseResult(case, {run: [None] * times for run in RUNS}))
+            self._total += asked_rounds(case) * times * len(RUNS)
+        gates = {side.model: _Gate(at_once) for side in self._sides.values()}
+        async with asyncio.TaskGroup() as group:
+            limit = asyncio.Semaphore(at_once * len(gates))
+            for result, run, repetition in self._jobs():
+                await limit.acquire()
+                if self._spent:
+                    limit.release()
+                    break
+                task = group.create_task(self._one(result, run, repetition, gates[self._sides[run].model]))
+                task.add_done_callback(lambda _task: limit.release())
+
+    @property
+    def _spent(self) -> bool:
+        return self.max_cost is not None and self._cost >= self.max_cost
+
+    def _jobs(self) -> Iterator[tuple[CaseResult, RunName, int]]:
+        most = max((len(result.answers["target"]) for result in self._results), default=0)
+        for repetition in range(most):
+            for result in self._results:
+                for run in RUNS:
+                    if repetition < len(result.answers[run]):
+                        yield result, run, repetition
+
+    async def _one(self, result: CaseResult, run: RunName, repetition: int, gate: _Gate) -> None:
+        side = self._sides[run]
+        key = answer_key(result.case, side, run, repetition)
+        found = self._kept_answers(key)
+        if found is None:
+            async with gate:
+                try:
+                    found = await ask(self._clients.client_for(side.model), result.case, side)
+                except ModelError as error:  # there is no client of it
+                    found = [RoundAnswer(0, None, error.error_class, error.message)]
+            self._calls += len(found)
+            self._count(found, gate)
+            if self._answers is not None and all(one.error is None for one in found):
+                self._answers.put(key, json.dumps([one.to_json() for one in found], ensure_ascii=False))
+        else:
+            self._kept += len(found)
+        result.answers[run][repetition] = found
+        self._done += asked_rounds(result.case)
+        self._watch(Moment(self._done, self._total, self._kept, self._cost))
+
+    def _kept_answers(self, key: str) -> list[RoundAnswer] | None:
+        """Return what was answered before; what cannot be read is asked again."""
+        text = self._answers.get(key) if self._answers is not None else None
+        try:
+            return [RoundAnswer.from_json(one) for one in json.loads(text)] if text is not None else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _count(self, found: Sequence[RoundAnswer], gate: _Gate) -> None:
+        for one in found:
+            if one.error is not None:
+                self._errors[one.error] = self._errors.get(one.error, 0) + 1
+                if one.error in _TOO_MANY:
+                    gate.fewer()
+            elif one.given is not None and one.given.cost_usd is None:
+                self._unpriced += 1
+            elif one.given is not None and one.given.cost_usd is not None:
+                self._cost += one.given.cost_usd
+
+    def result(self, hooks: Hooks, rules: Rules) -> SuiteResult:
+        """Hold everything that came against the cases' assertions, and decide."""
+        for result in self._results:
+            for run in RUNS:
+                result.outcomes[run] = [judged(result.case, found or (), hooks=hooks) for found in result.answers[run]]
+        verdicts = judge(_invariants(self._results), rules)
+        verdict = verdict_of(verdicts)
+        missing = sum(found is None for result in self._results for run in RUNS for found in result.answers[run])
+        stopped = None
+        if missing:
+            stopped = f"{missing} of the suite's answers were not asked for: ${self._cost:,.2f} were spent"
+            verdict = "fail" if verdict == "fail" else "hold"
+        return SuiteResult(
+            suite=self._suite.name,
+            suite_hash=self._suite.hash,
+            verdict=verdict,
+            verdicts=tuple(verdicts),
+            cases=tuple(self._results),
+            repetitions=self.repetitions,
+            calls=self._calls,
+            kept=self._kept,
+            cost=self._cost,
+            unpriced=self._unpriced,
+            errors=dict(sorted(self._errors.items())),
+            stopped=stopped,
+        )
+
+
+def _invariants(results: Sequence[CaseResult]) -> dict[str, list[CaseOutcomes]]:
+    """Return what came of each case, by what it asserts: all assertions of one kind of a case are one invariant."""
+    found: dict[str, list[CaseOutcomes]] = {}
+    for result in results:
+        names = _names(result.case)
+        for name in dict.fromkeys(names.values()):
+            by_run: dict[RunName, tuple[Outcome, ...]] = {
+                run: tuple(_of_answer(name, names, outcomes) for outcomes in result.outcomes[run]) for run in RUNS
+            }
+            found.setdefault(name, []).append(
+                CaseOutcomes(
+                    result.case.id,
+                    by_run["target"],
+                    by_run["control"],
+                    by_run["again"],
+                    known_failure=result.case.kind == "failure",
+                )
+            )
+    return found
+
+
+def _names(case: Case) -> dict[str, str]:
+    """Return the invariant of each assertion of a case, by where it stands."""
+    return {
+        f"{number + 1}.{index + 1}": f"{case.kind}: {assertion.label or kind_of(assertion) or 'assertion'}"
+        for number, one in enumerate(case.rounds)
+        for index, assertion in enumerate(one.assertions)
+    }
+
+
+def _of_answer(name: str, names: Mapping[str, str], outcomes: Sequence[tuple[str, Judged | None]]) -> Outcome:
+    """Return what came of one answer for an invariant: the worst of its assertions."""
+    own = [judged for where, judged in outcomes if names[where] == name]
+    if any(one is not None and one.verdict == "fail" for one in own):
+        return "fail"
+    if any(one is None for one in own):
+        return "error"
+    return "hold" if any(one is not None and one.verdict == "hold" for one in own) else "pass"
+
+
+def to_json(result: SuiteResult) -> dict[str, Any]:
+    """Return a result as plain data, without the answers."""
+    return {
+        "suite": result.suite,
+        "suite_hash": result.suite_hash,
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "repetitions": result.repetitions,
+        "cases": len(result.cases),
+        "calls": result.calls,
+        "kept": result.kept,
+        "cost_usd": result.cost,
+        "unpriced": result.unpriced,
+        "errors": dict(result.errors),
+        "stopped": result.stopped,
+        "invariants": [one.to_json() for one in result.verdicts],
+    }

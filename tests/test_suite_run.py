@@ -1,0 +1,348 @@
+"""A suite runs on both models, goes on where it was, keeps to its cost, and says what got worse, at which case."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmmigrate.exceptions import ModelError
+from llmmigrate.models import Clients, Completion, ModelClient, ToolCall, Usage
+from llmmigrate.regression import reports
+from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask
+from llmmigrate.regression.assertions import Hooks
+from llmmigrate.regression.given import Given
+from llmmigrate.regression.running import calls_of, run_suite
+from llmmigrate.regression.suite import read_suite
+from llmmigrate.scaffold import shipped_templates
+from llmmigrate.store.evidence import KeptAnswers, latest_run
+from tests.conftest import both_backends
+
+OLD, NEW = Side("fake/old", {}), Side("fake/new", {"temperature": 0}, system="Be brief.")
+TEMPLATE = (shipped_templates() / "reports" / "suite.html.j2").read_text("utf-8")
+
+
+def suite_of(cases=30, assertion='{contains: "yes"}', extra=""):
+    lines = [f"  - {{id: c{n}, input: 'question {n}', assert: [{assertion}]}}" for n in range(cases)]
+    return read_suite(("cases:\n" + "\n".join(lines) + "\n" + extra).encode(), "s.yaml")
+
+
+class Scripted(ModelClient):
+    """Answer by a function of the request; keep the requests, and how many were under way at once."""
+
+    def __init__(self, answer=lambda request: "yes", cost=0.01):
+        self.answer, self.cost = answer, cost
+        self.requests = []
+        self.active = self.most = 0
+
+    async def complete(self, request):
+        self.requests.append(request)
+        self.active += 1
+        self.most = max(self.most, self.active)
+        await asyncio.sleep(0)
+        self.active -= 1
+        said = self.answer(request)
+        if isinstance(said, ModelError):
+            raise said
+        if isinstance(said, Completion):
+            return said
+        return Completion(request.model, said, Usage(10, 5), 0.1, cost_usd=self.cost)
+
+
+class Memory(dict):
+    put = dict.__setitem__
+
+
+def run(suite, old=None, new=None, **options):
+    old, new = old or Scripted(), new or Scripted()
+    options = {"repetitions": 3, "hooks": Hooks(), **options}
+    result = asyncio.run(
+        run_suite(suite, control=OLD, target=NEW, clients=Clients({"fake/old": old, "fake/new": new}), **options)
+    )
+    return result, old, new
+
+
+def number(request):
+    return int(re.findall(r"\d+", request.messages[0]["content"])[0])
+
+
+def test_equal_models_pass_and_each_is_asked_as_it_will_be_served():
+    suite = suite_of()
+    moments = []
+    result, old, new = run(suite, watch=moments.append)
+    assert result.verdict == "pass"
+    assert (len(old.requests), len(new.requests)) == (180, 90)
+    assert result.calls == calls_of(suite, 3) == 270
+    assert result.cost == pytest.approx(2.70)
+    assert {(one.system, one.params["temperature"]) for one in new.requests} == {("Be brief.", 0)}
+    assert moments[-1].done == moments[-1].total == 270
+
+
+def test_a_worse_target_fails_and_its_flips_are_named_first():
+    result, *_ = run(suite_of(), new=Scripted(lambda r: "no" if number(r) < 8 else "yes"))
+    assert result.verdict == "fail"
+    [verdict] = result.verdicts
+    assert {flip.case for flip in verdict.flips} == {f"c{n}" for n in range(8)}
+    assert "8 cases flip" in result.reason
+    assert set(reports.flips_of(result)) == {f"c{n}" for n in range(8)}
+
+
+def test_better_answers_elsewhere_pay_for_no_flip():
+    old = Scripted(lambda r: "no" if number(r) >= 15 else "yes")
+    new = Scripted(lambda r: "no" if number(r) < 8 else "yes")
+    result, *_ = run(suite_of(), old=old, new=new)
+    assert result.verdict == "fail"
+    assert len(result.verdicts[0].gains) == 15
+
+
+def test_errors_of_no_model_are_no_answers_and_too_many_of_them_hold():
+    error = ModelError("rate_limit", "slow down")
+    result, *_ = run(suite_of(), new=Scripted(lambda r: error if number(r) < 10 else "yes"))
+    assert result.verdict == "hold"
+    assert "lost to errors of no model" in result.reason
+    assert result.errors == {"rate_limit": 30}
+
+
+def test_a_request_that_the_target_refuses_is_what_users_would_get():
+    refused = ModelError("bad_request", "tool_choice is not supported")
+    result, *_ = run(suite_of(), new=Scripted(lambda _: refused))
+    assert result.verdict == "fail"
+    assert any("the request was refused" in words for words in reports.failures_of(result.cases[0], "target"))
+
+
+def test_a_filtered_answer_is_an_empty_one_that_was_declined():
+    client = Scripted(lambda _: ModelError("content_filter", "blocked"))
+    [case] = suite_of(1).cases
+    [answer] = asyncio.run(ask(client, case, NEW))
+    assert (answer.given.text, answer.given.finish_reason, answer.given.refusal) == ("", "content_filter", "blocked")
+
+
+def test_nothing_is_asked_beyond_its_cost_and_the_verdict_holds():
+    result, old, new = run(suite_of(), max_cost=0.50, at_once=2)
+    assert result.verdict == "hold"
+    assert 0.50 <= result.cost <= 0.50 + 4 * 0.01
+    assert len(old.requests) + len(new.requests) < 60
+    assert "were not asked for: $0.5" in result.reason
+
+
+def test_calls_at_once_are_bounded_and_fewer_after_a_model_says_so():
+    new = Scripted()
+    run(suite_of(), new=new, at_once=5)
+    assert 1 < new.most <= 5
+    busy = Scripted(lambda _: ModelError("overloaded", "later"))
+    run(suite_of(), new=busy, at_once=8)
+    busy.most = 0
+    assert busy.active == 0
+
+
+def test_an_interrupted_run_goes_on_where_it_was():
+    kept = Memory()
+    run(suite_of(), max_cost=1.0, answers=kept)
+    before = len(kept)
+    assert 0 < before < 270
+    result, old, new = run(suite_of(), answers=kept)
+    assert result.verdict == "pass"
+    assert result.kept == before
+    assert len(old.requests) + len(new.requests) == 270 - before
+    again, old, new = run(suite_of(), answers=kept)
+    assert (again.calls, again.kept, again.cost) == (0, 270, 0)
+    assert again.verdicts == result.verdicts
+
+
+def test_failed_calls_are_not_kept_and_what_cannot_be_read_is_asked_again():
+    kept = Memory()
+    run(suite_of(2), new=Scripted(lambda _: ModelError("timeout", "late")), answers=kept)
+    assert len(kept) == 12
+    for key in kept:
+        kept[key] = '{"no": "answer"}'
+    result, old, new = run(suite_of(2), answers=kept)
+    assert (len(old.requests), len(new.requests), result.kept) == (12, 6, 0)
+
+
+def test_a_key_changes_with_all_that_an_answer_depends_on():
+    [case] = suite_of(1).cases
+    [other] = read_suite(b"cases:\n  - {id: c0, input: 'question 0', params: {top_p: 0.5}}\n", "s.yaml").cases
+    keys = {
+        answer_key(case, NEW, "target", 0),
+        answer_key(case, NEW, "target", 1),
+        answer_key(case, OLD, "control", 0),
+        answer_key(case, OLD, "again", 0),
+        answer_key(case, Side("fake/new", {"temperature": 1}, system="Be brief."), "target", 0),
+        answer_key(case, Side("fake/new", {"temperature": 0}, system="Be long."), "target", 0),
+        answer_key(other, NEW, "target", 0),
+    }
+    assert len(keys) == 7
+
+
+TURNS = b"""
+cases:
+  - id: order
+    kind: failure
+    incident: {id: INC-7}
+    tools: [{name: lookup, parameters: {type: object, properties: {id: {type: string}}}}]
+    turns:
+      - user: "Where is order 7?"
+        assert: [{tools_called: [lookup]}]
+      - tool_results: {lookup: {status: shipped}}
+        assert: [{contains: shipped}]
+      - user: "Thanks. And which order was it?"
+        assert: [{contains: "7"}]
+"""
+
+
+def conversation(request):
+    said = request.messages[-1]
+    if said["role"] == "user" and "Where" in said["content"]:
+        call = ToolCall("call_1", "lookup", '{"id": "7"}')
+        return Completion(request.model, "", Usage(9, 3), 0.1, "tool_calls", tool_calls=(call,))
+    if said["role"] == "tool":
+        return "It has been " + json.loads(said["content"])["status"]
+    return "Order 7." if any("7" in str(message.get("content")) for message in request.messages) else "Which?"
+
+
+def test_a_conversation_carries_each_answer_on_and_gives_the_tools_results():
+    result, _, new = run(read_suite(TURNS, "s.yaml"), old=Scripted(conversation), new=Scripted(conversation))
+    assert [one.verdict for one in result.verdicts] == ["pass", "pass"]
+    third = new.requests[2].messages if len(new.requests[2].messages) == 5 else new.requests[-1].messages
+    assert [message["role"] for message in third] == ["user", "assistant", "tool", "assistant", "user"]
+    assert third[2] == {"role": "tool", "tool_call_id": "call_1", "content": '{"status": "shipped"}'}
+
+
+def test_a_known_failure_that_returns_once_fails():
+    calls = iter(range(100))
+
+    def forgets(request):
+        said = conversation(request)
+        return "Which?" if said == "Order 7." and next(calls) == 1 else said
+
+    result, *_ = run(read_suite(TURNS, "s.yaml"), old=Scripted(conversation), new=Scripted(forgets))
+    assert result.verdict == "fail"
+    assert "a known failure returned: order" in result.reason
+
+
+def test_a_call_of_a_tool_that_the_case_has_no_result_of_is_told_so():
+    def other(request):
+        if len(request.messages) > 1:
+            return "sorry"
+        return Completion(request.model, "", Usage(9, 3), 0.1, tool_calls=(ToolCall("call_1", "search", "{}"),))
+
+    _, _, new = run(read_suite(TURNS, "s.yaml"), old=Scripted(conversation), new=Scripted(other), repetitions=1)
+    results = [message for request in new.requests for message in request.messages if message["role"] == "tool"]
+    assert "no result of this tool" in results[0]["content"]
+
+
+def test_a_suite_that_asserts_nothing_shows_nothing():
+    result, *_ = run(read_suite(b"cases:\n  - {id: a, input: hello}\n", "s.yaml"))
+    assert result.verdict == "hold"
+    assert "nothing is shown" in result.reason
+
+
+HOSTILE = '</pre><script>alert(1)</script>\x1b[31m\x00 {"a": 1}'
+
+
+def test_reports_name_what_flips_and_let_no_answer_out_of_its_place():
+    result, *_ = run(suite_of(12), new=Scripted(lambda r: HOSTILE if number(r) < 9 else "yes"))
+    page = reports.page(result, TEMPLATE, title="t", control="old", target="new")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert page.index("<b>c3</b>") < page.index("<b>c11</b>")
+    root = ET.fromstring(reports.junit(result))
+    failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
+    assert failed == {f"c{n}" for n in range(9)} | {"the suite"}
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_marking_differences_loses_no_letter(old, new):
+    left, right = reports.marked(old, new)
+    assert "".join(text for _, text in left) == old
+    assert "".join(text for _, text in right) == new
+    assert [text for alone, text in left if not alone] == [text for alone, text in right if not alone]
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=3), st.none() | st.floats(0, 1e6))
+def test_an_answer_is_kept_as_it_came(text, calls, latency):
+    given_ = Given(text, tuple(ToolCall(*call) for call in calls), "stop", None, 5, latency, None)
+    for answer in (RoundAnswer(1, given_), RoundAnswer(0, None, "timeout", text)):
+        assert RoundAnswer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+@both_backends
+def test_answers_are_kept_in_the_store(world):
+    kept = KeptAnswers(world.store.telemetry, world.store.now())
+    assert kept.get("k") is None
+    kept.put("k", "[1]")
+    kept.put("k", "[2]")
+    assert kept.get("k") == "[2]"
+    world.store.telemetry.purge(before=world.clock.now().replace(year=2100))
+    assert kept.get("k") is None
+
+
+def recording(folder, name, answers):
+    lines = [
+        {"prompt": prompt, "answer": answer, "latency_s": 0.1, "prompt_tokens": 5, "completion_tokens": 3}
+        for prompt, answer in answers.items()
+    ]
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+
+def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert call("init", ".")[0] == 0
+    models = ("--from", "recorded/old", "--to", "recorded/new")
+    assert call("new", "-m", "m", "--route", "r", *models, "-t", "quick")[0] == 0
+    code, _, err = call("test", "r")
+    assert code == 2
+    assert "has no suite" in err
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    text = re.sub(r"(?m)^regression:.*\n(  .*\n)*", "regression: {suite: regression/s.yaml}\n", file.read_text())
+    file.write_text(text)
+    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
+    (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    recording(tmp_path / "recordings", "old", {f"q {n}": "yes" for n in range(40)})
+    recording(tmp_path / "recordings", "new", {f"q {n}": "yes" for n in range(40)})
+    code, out, err = call("test", "r", "--junit", "s.xml", "--html", "s.html")
+    assert code == 0, out + err
+    assert "360 calls" in out
+    assert "pass: none of 1 invariants got worse" in out
+    assert ET.parse(tmp_path / "s.xml").getroot().get("failures") == "0"
+    assert "c39" in (tmp_path / "s.html").read_text()
+    recording(tmp_path / "recordings", "new", {f"q {n}": "yes" if n > 9 else "no" for n in range(40)})
+    code, out, _ = call("test", "r", "--format", "json")
+    assert code == 0, "answers are kept"
+    assert json.loads(out)["kept"] == 360
+    code, out, _ = call("test", "r", "--fresh")
+    assert code == 5
+    assert "flips  c0 (line 2) in invariant: contains" in out
+    (tmp_path / "regression" / "s.yaml").write_text("cases:\n  - {id: c, inputs: x}\n")
+    code, _, err = call("test", "r")
+    assert code == 6
+    assert "s.yaml:2" in err
+    for wrong in (("--max-cost", "lots"), ("--repeat", "0"), ("--at-once", "0")):
+        assert call("test", "r", *wrong)[0] == 2
+
+
+@both_backends
+def test_the_latest_run_on_a_document_is_its_evidence(world):
+    from llmmigrate.store.evidence import RegressionRun, put_run
+
+    for number, answer in enumerate(("fail", "pass")):
+        world.clock.advance(60)
+        put_run(world.store.telemetry, RegressionRun("r", "a", world.clock.now(), "d", f"s{number}", answer, {"n": 1}))
+    put_run(world.store.telemetry, RegressionRun("r", "a", world.clock.now(), "other", "s", "fail", {}))
+    with world.store.telemetry.reading() as connection:
+        found = latest_run(connection, "r", "d")
+        assert (found.answer, found.suite_hash, found.body) == ("pass", "s1", {"n": 1})
+        assert latest_run(connection, "r", "none") is None
