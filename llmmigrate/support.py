@@ -32,7 +32,6 @@ def unsupported(migration: Migration) -> Iterator[Lack]:
     """Yield what a document asks for and this release cannot act on."""
     before_users = "shadow" if migration.shadow.waived is None else "regression"
     asked: tuple[tuple[object, tuple[str | int, ...], str, str], ...] = (
-        (migration.regression.suite, ("regression", "suite"), "runs no regression suite", "regression"),
         (migration.requires, ("requires",), "cannot look into other environments", "regression"),
         (migration.monitoring.notify, ("monitoring", "notify"), "notifies nobody", before_users),
         (

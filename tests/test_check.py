@@ -153,7 +153,7 @@ def test_what_this_release_cannot_act_on_is_a_warning_at_its_place(world):
     report = found(world)
     assert report.errors == []
     lacking = {one.path for one in report.findings if one.rule == "SUP-01"}
-    assert {"regression.suite", "monitoring.notify", "observation.drill_every"} <= lacking
+    assert {"monitoring.notify", "observation.drill_every"} <= lacking
     assert (world.folder / "regression" / f"{ROUTE}.yaml").is_file()
 
 

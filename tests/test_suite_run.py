@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmmigrate.exceptions import ModelError
+from llmmigrate.exceptions import DocumentInvalid, ModelError, Problem
 from llmmigrate.models import Clients, Completion, ModelClient, ToolCall, Usage
 from llmmigrate.regression import reports
 from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask
@@ -22,8 +22,8 @@ from llmmigrate.regression.given import Given
 from llmmigrate.regression.running import calls_of, run_suite
 from llmmigrate.regression.suite import read_suite
 from llmmigrate.scaffold import shipped_templates
-from llmmigrate.store.evidence import KeptAnswers, latest_run
-from tests.conftest import both_backends
+from llmmigrate.store.evidence import KeptAnswers, RegressionRun, latest_run, put_run
+from tests.conftest import ROUTE, both_backends
 
 OLD, NEW = Side("fake/old", {}), Side("fake/new", {"temperature": 0}, system="Be brief.")
 TEMPLATE = (shipped_templates() / "reports" / "suite.html.j2").read_text("utf-8")
@@ -336,8 +336,6 @@ def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
 
 @both_backends
 def test_the_latest_run_on_a_document_is_its_evidence(world):
-    from llmmigrate.store.evidence import RegressionRun, put_run
-
     for number, answer in enumerate(("fail", "pass")):
         world.clock.advance(60)
         put_run(world.store.telemetry, RegressionRun("r", "a", world.clock.now(), "d", f"s{number}", answer, {"n": 1}))
@@ -346,3 +344,85 @@ def test_the_latest_run_on_a_document_is_its_evidence(world):
         found = latest_run(connection, "r", "d")
         assert (found.answer, found.suite_hash, found.body) == ("pass", "s1", {"n": 1})
         assert latest_run(connection, "r", "none") is None
+
+
+def with_suite(text):
+    return re.sub(r"(?m)^regression:.*\n(  .*\n)*", "regression: {suite: regression/s.yaml}\n", text)
+
+
+def shown(world, answer, *, suite="s1", document=None, reason="because"):
+    state = world.store.route(ROUTE)
+    run = RegressionRun(
+        ROUTE, state.revision, world.clock.now(), document or state.document_hash, suite, answer, {"reason": reason}
+    )
+    put_run(world.store.telemetry, run)
+
+
+@pytest.fixture
+def due(world):
+    """A route whose attempt waits for its suite."""
+    (world.folder / "regression").mkdir(exist_ok=True)
+    (world.folder / "regression" / "s.yaml").write_text("cases: []\n")
+    world.write(with_suite)
+    assert waits(world.upgrade()).startswith("the regression suite has not been run on this document: llmmigrate test")
+    return world
+
+
+def waits(result):
+    assert result.last.state.phase == "regression"
+    return result.last.wait.reasons[0].detail
+
+
+def test_no_traffic_begins_before_the_suite_passes_on_this_very_document(due):
+    shown(due, "pass", document="another")
+    assert "has not been run" in waits(due.upgrade())
+    shown(due, "hold", reason="too few cases")
+    assert waits(due.upgrade()) == "the regression suite holds: too few cases"
+    shown(due, "fail", reason="3 cases flip")
+    result = due.upgrade()
+    assert waits(result) == "the regression suite fails: 3 cases flip"
+    assert result.exit_code == 5
+    due.clock.advance(1)
+    shown(due, "pass")
+    assert due.upgrade().last.state.phase == "shadow"
+
+
+def test_a_run_is_evidence_for_two_weeks(due):
+    shown(due, "pass")
+    due.clock.advance(14 * 86400 + 1)
+    assert "was run 14 d" in waits(due.upgrade())
+
+
+def test_another_suite_than_was_run_shows_nothing(due):
+    shown(due, "pass", suite="old")
+    assert "is no longer the one that was run" in waits(due.upgrade(suites=lambda _: "new"))
+
+    def broken(_document):
+        raise DocumentInvalid([Problem("s.yaml", 1, 1, "cases", "no cases")])
+
+    assert "cannot be read" in waits(due.upgrade(suites=broken))
+    assert due.upgrade(suites=lambda _: "old").last.state.phase == "shadow"
+
+
+def test_upgrade_runs_the_suite_where_it_may(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    call("init", ".")
+    call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    file.write_text(with_suite(file.read_text()))
+    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
+    (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    for name in ("old", "new"):
+        recording(tmp_path / "recordings", name, {f"q {n}": "yes" for n in range(40)})
+    code, out = call("upgrade", "r")
+    assert code == 3
+    assert "the regression suite has not been run" in out
+    code, out = call("upgrade", "r", "--yes")
+    assert code == 3, out
+    assert "pass: none of 1 invariants got worse" in out
+    assert "regression → shadow" in out

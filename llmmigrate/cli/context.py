@@ -151,6 +151,14 @@ class Project:
 
         return [FlagdFile(self.settings.flagd)] if self.settings.flagd is not None else []
 
+    def suite_hash(self, document: Document) -> str:
+        """Return the hash of the suite that a document names, as it is now; raises DocumentInvalid."""
+        from llmmigrate.regression.suite import load_suite
+
+        assert document.migration.regression.suite is not None
+        root = self.settings.root
+        return load_suite(root / document.migration.regression.suite, root=root).hash
+
     def look(self) -> Store:
         """Open the store for a command that only looks: it shows what it can where telemetry is broken."""
         from llmmigrate.store import Store

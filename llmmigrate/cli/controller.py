@@ -60,6 +60,7 @@ def run(
         actor=f"{tool.actor} (run)",
         interval_s=interval_s,
         targets=tool.targets,
+        suites=tool.suite_hash,
         on_transition=moved,
         on_lead=lambda leads: tool.say(
             f"Looking after all routes each {interval}. ^C ends it."

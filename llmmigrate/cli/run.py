@@ -64,7 +64,9 @@ def upgrade(
         str | None, typer.Option("--accept-risk", metavar="METRIC", help="Let a metric hold this attempt no more.")
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; wanted by the three above.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing on a terminal.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing on a terminal, and run the regression suite where it is due.")
+    ] = False,
     lock_timeout: Annotated[
         str, typer.Option("--lock-timeout", metavar="TIME", help="How long to wait for another process.")
     ] = "30s",
@@ -95,6 +97,8 @@ def upgrade(
         typer.confirm(f"Let {route} {what}?", abort=True, err=True)
     way = _Way(run, run.store(create=True, busy_s=busy_s), route, revision, to)
     result = way.advance(reason if retry else None)
+    if way.waits_for_suite(result) and _may_run_suite(run, route, yes=yes):
+        result = way.run_suite()
     if reason and result.last.state.status in ("running", "paused") and (unattended or accept_risk):
         result = way.override(reason, unattended=unattended, accept_risk=accept_risk)
     waits = wait if wait is not None else run.out.is_terminal and run.format is Format.table and not run.quiet
@@ -103,6 +107,15 @@ def upgrade(
     _print_upgrade(run, result, to)
     code = result.exit_code
     return int(ExitCode.DONE if code is ExitCode.HOLD and allow_hold else code)
+
+
+def _may_run_suite(run: Project, route: str, *, yes: bool) -> bool:
+    """Ask whether the suite may be run now, which costs calls; without a terminal only `--yes` says so."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or run.quiet or run.format is not Format.table:
+        return False
+    return typer.confirm(f"Run the regression suite of {route} now? It calls both models.", err=True)
 
 
 def _seconds(option: str, text: str) -> float:
@@ -139,11 +152,27 @@ class _Way:
             retry=retry,
             to=self._to,
             targets=self._run.targets,
+            suites=self._run.suite_hash,
             on_transition=self._moved,
         )
         self._transitions += result.transitions
         result.transitions = list(self._transitions)
         return result
+
+    def waits_for_suite(self, result: UpgradeResult) -> bool:
+        """Tell whether the attempt waits for its regression suite, and was stopped by nobody before it."""
+        state = result.last.state
+        return state.status == "running" and state.phase == "regression" and self._to != "regression"
+
+    def run_suite(self) -> UpgradeResult:
+        """Run the attempt's suite, keep what it shows, and move again."""
+        from llmmigrate.cli.testing import run_and_keep
+        from llmmigrate.runner.write import applied
+
+        document = applied(self._store.route(self._route))
+        if document.migration.regression.suite is not None:
+            run_and_keep(self._run, self._store, document)
+        return self.advance()
 
     def override(self, reason: str, *, unattended: bool, accept_risk: str | None) -> UpgradeResult:
         """Record what a person takes upon them, and move again."""

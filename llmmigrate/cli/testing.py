@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmmigrate.document.prompts import Side as Name
     from llmmigrate.regression.asking import Side
     from llmmigrate.regression.running import Moment, SuiteResult
+    from llmmigrate.store import Store
 
 _FLIPS = 10
 
@@ -60,14 +61,6 @@ def suite_of_both(
     Example: llmmigrate test support --max-cost $5 --html suite.html
     Example: llmmigrate test 3f9a --repeat 5 --junit suite.xml
     """
-    from llmmigrate.models import default_clients
-    from llmmigrate.regression import reports
-    from llmmigrate.regression.assertions import Hooks
-    from llmmigrate.regression.running import calls_of, run_suite, to_json
-    from llmmigrate.regression.suite import load_suite
-    from llmmigrate.scaffold import shipped_templates
-    from llmmigrate.store.evidence import KeptAnswers, RegressionRun, put_run
-
     run = project(context, format)
     limit = _money(max_cost)
     document = run.document(target)
@@ -80,14 +73,47 @@ def suite_of_both(
         raise RefusedError("--repeat must be from 1 to 100")
     if not 1 <= at_once <= 200:
         raise RefusedError("--at-once must be from 1 to 200")
-    suite = load_suite(run.settings.root / asked.suite, root=run.settings.root)
-    repetitions = repeat or asked.repetitions
-    store = run.store(create=True)
-    run.say(
-        f"{suite.name}: {len(suite.cases)} cases, {repetitions} times each: up to {calls_of(suite, repetitions):,} "
-        f"answers of {document.migration.target.model} and, twice, of {document.migration.current.model}"
+    result = run_and_keep(
+        run,
+        run.store(create=True),
+        document,
+        repetitions=repeat,
+        max_cost=limit,
+        at_once=at_once,
+        python=allow_python,
+        fresh=fresh,
     )
-    clients = default_clients(recordings=run.settings.root / "recordings")
+    _write(run, document, result, junit=junit, html=html)
+    return int({"pass": ExitCode.DONE, "hold": ExitCode.HOLD, "fail": ExitCode.ROLLED_BACK}[result.verdict])
+
+
+def run_and_keep(
+    run: Project,
+    store: Store,
+    document: Document,
+    *,
+    repetitions: int | None = None,
+    max_cost: float | None = None,
+    at_once: int = 8,
+    python: bool = False,
+    fresh: bool = False,
+) -> SuiteResult:
+    """Run a document's suite, keep the run as evidence, and print it; raises DocumentInvalid and StoreError."""
+    from llmmigrate.models import default_clients
+    from llmmigrate.regression.assertions import Hooks
+    from llmmigrate.regression.running import calls_of, run_suite, to_json
+    from llmmigrate.regression.suite import load_suite
+    from llmmigrate.store.evidence import KeptAnswers, RegressionRun, put_run
+
+    migration, root = document.migration, run.settings.root
+    assert migration.regression.suite is not None
+    suite = load_suite(root / migration.regression.suite, root=root)
+    times = repetitions or migration.regression.repetitions
+    run.say(
+        f"{suite.name}: {len(suite.cases)} cases, {times} times each: up to {calls_of(suite, times):,} "
+        f"answers of {migration.target.model} and, twice, of {migration.current.model}"
+    )
+    clients = default_clients(recordings=root / "recordings")
 
     async def ask(progress: _Progress) -> SuiteResult:
         try:
@@ -96,11 +122,11 @@ def suite_of_both(
                 control=_side(document, "current"),
                 target=_side(document, "target"),
                 clients=clients,
-                repetitions=repetitions,
+                repetitions=times,
                 answers=None if fresh else KeptAnswers(store.telemetry, store.now()),
                 at_once=at_once,
-                max_cost=limit,
-                hooks=Hooks(python=allow_python),
+                max_cost=max_cost,
+                hooks=Hooks(python=python),
                 watch=progress,
             )
         finally:
@@ -120,8 +146,16 @@ def suite_of_both(
             body=to_json(result),
         ),
     )
-    run.emit({"route": document.route, "revision": document.revision, **to_json(result)})
     _print(run, result)
+    return result
+
+
+def _write(run: Project, document: Document, result: SuiteResult, *, junit: Path | None, html: Path | None) -> None:
+    from llmmigrate.regression import reports
+    from llmmigrate.regression.running import to_json
+    from llmmigrate.scaffold import shipped_templates
+
+    run.emit({"route": document.route, "revision": document.revision, **to_json(result)})
     if junit is not None:
         replace_file(junit, reports.junit(result).encode("utf-8"))
     if html is not None:
@@ -130,7 +164,6 @@ def suite_of_both(
         text = reports.page(result, template, title=f"{document.route} {document.revision}", **names)
         replace_file(html, text.encode("utf-8", "replace"))
         run.say(f"Both models' answers side by side: {html}")
-    return int({"pass": ExitCode.DONE, "hold": ExitCode.HOLD, "fail": ExitCode.ROLLED_BACK}[result.verdict])
 
 
 def _side(document: Document, name: Name) -> Side:

@@ -38,6 +38,19 @@ class Mirrored:
     dropped: int = 0
 
 
+SUITE_FRESH_S = 14 * 86400.0
+"""How long a run of the regression suite is evidence: providers change what stands behind a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The latest run of the regression suite on this very document: its verdict, when, and why in a sentence."""
+
+    answer: Answer
+    at: datetime
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Draining:
     """A way back under way that lets open conversations end until a time, and why it was begun."""
@@ -58,7 +71,8 @@ class Facts:
     without any; `observed` and `assigned` count per arm what was decided and what came of it. `watched` says that a
     controller is alive, `approved` names the groups that approved the following stage on this document and
     generation. `blocked` says why the attempt may not advance (rolling back stays possible); `draining` that a person
-    has begun its way back. `figures` are for people, and decide nothing.
+    has begun its way back. `shown` is the latest run of the regression suite, looked for where that is what is waited
+    for. `figures` are for people, and decide nothing.
     """
 
     now: datetime
@@ -73,6 +87,7 @@ class Facts:
     blocked: str | None = None
     draining: Draining | None = None
     mirrored: Mirrored = Mirrored()
+    shown: Shown | None = None
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -162,7 +177,8 @@ def _running(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> Trans
     if facts.blocked is not None:
         reasons.insert(0, Reason("approval", facts.blocked))
     if reasons:
-        return _held_too_long(stage, state, facts, reasons) or Wait("hold", tuple(reasons))
+        failed = facts.shown is not None and facts.shown.answer == "fail"
+        return _held_too_long(stage, state, facts, reasons) or Wait("fail" if failed else "hold", tuple(reasons))
     if following is None:
         return Transition("completed", "completed", stage.name, "every gate passed", reroute=True)
     why = f"waived: {stage.waived}" if stage.waived is not None else f"the gate of {stage.name} passed"
@@ -190,11 +206,24 @@ def _missing(plan: Plan, stage: Stage, state: RouteState, facts: Facts) -> list[
     if stage.waived is not None:
         return []
     if not stage.serves_candidate:
-        return [Reason("evidence", "the regression suite has not been run")]
+        return _not_shown(plan, facts)
     stale = _stale(facts)
     early = _too_early(stage, facts, fresh=not stale)
     unproved = _unproved(state, facts, plan.min_samples)
     return [*_unwatched(stage, state, facts), *stale, *early, *_too_few(stage, facts), *unproved]
+
+
+def _not_shown(plan: Plan, facts: Facts) -> list[Reason]:
+    """List what keeps the suite from letting traffic begin: it has not been run, is old, or did not pass."""
+    shown, again = facts.shown, f"llmmigrate test {plan.revision}"
+    if shown is None:
+        return [Reason("evidence", f"the regression suite has not been run on this document: {again}")]
+    age_s = (facts.now - shown.at).total_seconds()
+    if age_s > SUITE_FRESH_S:
+        return [Reason("evidence", f"the regression suite was run {format_duration(age_s)} ago: {again}")]
+    if shown.answer == "fail":
+        return [Reason("trigger", f"the regression suite fails: {shown.reason}")]
+    return [] if shown.answer == "pass" else [Reason("evidence", f"the regression suite holds: {shown.reason}")]
 
 
 def _unwatched(stage: Stage, state: RouteState, facts: Facts) -> list[Reason]:

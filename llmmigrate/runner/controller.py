@@ -14,7 +14,7 @@ from llmmigrate.exceptions import DocumentError, LlmmigrateError, StoreError
 from llmmigrate.graph import Graph
 from llmmigrate.lifecycle import RouteState
 from llmmigrate.runner.tick import TickResult, tick
-from llmmigrate.runner.upgrade import OnTransition, upgrade
+from llmmigrate.runner.upgrade import OnTransition, SuiteHash, upgrade
 from llmmigrate.store import Store
 from llmmigrate.store.telemetry import Beat
 from llmmigrate.targets import TrafficTarget
@@ -69,6 +69,7 @@ class Controller:
         actor: str,
         interval_s: float = 60.0,
         targets: Sequence[TrafficTarget] = (),
+        suites: SuiteHash | None = None,
         on_transition: OnTransition | None = None,
         on_round: Callable[[list[RouteRound]], None] | None = None,
         on_lead: Callable[[bool], None] | None = None,
@@ -78,6 +79,7 @@ class Controller:
         self._actor = actor
         self._interval_s = interval_s
         self._targets = targets
+        self._suites = suites
         self._on_transition = on_transition
         self._on_round = on_round
         self._on_lead = on_lead
@@ -160,6 +162,7 @@ class Controller:
                     restart=False,
                     confirm_s=0,
                     targets=self._targets,
+                    suites=self._suites,
                     on_transition=self._on_transition,
                 )
                 return RouteRound(route, result.last, result.edited)

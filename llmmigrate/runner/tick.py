@@ -19,6 +19,7 @@ from llmmigrate.lifecycle import (
     Facts,
     Mirrored,
     RouteState,
+    Shown,
     Transition,
     Wait,
     finish_rollback,
@@ -33,6 +34,7 @@ from llmmigrate.routing.snapshot import Snapshot
 from llmmigrate.runner.write import applied, plan_for, routing_of, without_candidate, write
 from llmmigrate.stages import Plan
 from llmmigrate.store import Store
+from llmmigrate.store.evidence import latest_run
 from llmmigrate.store.folding import Folded, by_arm, by_type, fold
 from llmmigrate.targets import TrafficTarget
 from llmmigrate.verdict import MetricVerdict
@@ -218,8 +220,17 @@ def collect(
         blocked=blocked,
         draining=draining(store, state),
         mirrored=_mirrored(cells) if stage.mirror else Mirrored(),
+        shown=None if stage.serves_candidate or stage.waived is not None else shown(connection, state),
         figures=figures(cells),
     )
+
+
+def shown(connection: Connection, state: RouteState) -> Shown | None:
+    """Return the latest run of the regression suite on the document of an attempt."""
+    run = latest_run(connection, state.route, state.document_hash) if state.document_hash is not None else None
+    if run is None:
+        return None
+    return Shown(run.answer, run.at, str(run.body.get("reason", "")))
 
 
 def draining(store: Store, state: RouteState) -> Draining | None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from llmmigrate.document import edited_part
-from llmmigrate.exceptions import DocumentEdited, ExitCode, LostRace, RefusedError, StoreUnavailable
+from llmmigrate.document import Document, edited_part
+from llmmigrate.exceptions import DocumentEdited, DocumentError, ExitCode, LostRace, RefusedError, StoreUnavailable
 from llmmigrate.graph import Graph, no_document
 from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
 from llmmigrate.runner.rollback import CONFIRM_S, confirm
@@ -15,6 +15,7 @@ from llmmigrate.runner.tick import TickResult, begin, collect, consented, reconc
 from llmmigrate.runner.write import applied, is_draining
 from llmmigrate.stages import plan_of
 from llmmigrate.store import Store
+from llmmigrate.store.evidence import latest_run
 from llmmigrate.store.folding import fold
 from llmmigrate.targets import TrafficTarget
 
@@ -23,6 +24,9 @@ RACES = 200
 
 _PATIENCE_S = (0.5, 1.0, 2.0, 4.0)
 """Pauses before a store that does not answer is asked again; then it is an error."""
+
+SuiteHash = Callable[[Document], str]
+"""Return the hash of the suite that a document names, as it is now; raises DocumentError."""
 
 OnTransition = Callable[[RouteState, RouteState, Transition], None]
 
@@ -44,7 +48,7 @@ class UpgradeResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The answer to a script: done, held, paused, rolled back, or unfit."""
+        """The answer to a script: done, held, paused, rolled back or a failed suite, or unfit."""
         status = self.last.state.status
         if self.reached:
             return ExitCode.DONE
@@ -54,7 +58,8 @@ class UpgradeResult:
             return ExitCode.ROLLED_BACK
         if self.edited is not None:
             return ExitCode.UNFIT
-        return ExitCode.HOLD
+        failed = self.last.wait is not None and self.last.wait.verdict == "fail"
+        return ExitCode.ROLLED_BACK if failed else ExitCode.HOLD
 
 
 def upgrade(
@@ -69,13 +74,15 @@ def upgrade(
     to: str | None = None,
     confirm_s: float = CONFIRM_S,
     targets: Sequence[TrafficTarget] = (),
+    suites: SuiteHash | None = None,
     on_transition: OnTransition | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> UpgradeResult:
     """Move a route towards a revision as far as the evidence allows now.
 
     `retry` is the reason for a new attempt of a revision that was rolled back; without `restart` nothing at all is
-    begun on a route whose last attempt was. `to` names the stage to stop at: its triggers still fire. Where another
+    begun on a route whose last attempt was. `to` names the stage to stop at: its triggers still fire. `suites` tells
+    the hash of a document's suite as it is now: another one than was run is no evidence. Where another
     process moves the route at the same time, the state is read again and decided again; a store that does not answer is
     asked again for some seconds. A rollback is waited for, up to `confirm_s` seconds. Raises DocumentEdited where an
     edited document would have to be started, GraphError where the route's line is at fault or it stands on a revision
@@ -89,7 +96,7 @@ def upgrade(
             edited = edited_document(graph, state)
             if state.status == "rolling_back":
                 confirm(store, state, confirm_s)
-            blocked = _blocked(state, revision, to, edited)
+            blocked = _blocked(state, revision, to, edited) or _another_suite(store, state, suites)
             result = _one_tick(
                 store,
                 graph,
@@ -137,6 +144,24 @@ def _blocked(state: RouteState, revision: str, to: str | None, edited: DocumentE
     if edited is not None:
         return edited.message
     return f"told to stop at {to}" if to is not None and _is_at(state, revision, to) else None
+
+
+def _another_suite(store: Store, state: RouteState, suites: SuiteHash | None) -> str | None:
+    """Say that an attempt waits for its suite, and that the suite is no longer the one that was run."""
+    if suites is None or not state.active or state.phase != "regression" or state.document_hash is None:
+        return None
+    document = applied(state)
+    if document.migration.regression.suite is None:
+        return None
+    with store.telemetry.reading() as connection:
+        run = latest_run(connection, state.route, state.document_hash)
+    try:
+        now = suites(document)
+    except DocumentError as error:
+        return f"the regression suite cannot be read: {error.message}"
+    if run is None or run.suite_hash == now:
+        return None
+    return f"the regression suite is no longer the one that was run: llmmigrate test {state.revision}"
 
 
 def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition | Wait:

@@ -15,6 +15,7 @@ from llmmigrate.clock import from_text, to_text
 from llmmigrate.store import tables
 from llmmigrate.store.telemetry import Telemetry
 from llmmigrate.store.upsert import upsert
+from llmmigrate.verdict import Answer
 
 _run, _answer = tables.regression_run, tables.answer
 _ANSWER = select(_answer.c.body).where(_answer.c.key == bindparam("k"))
@@ -35,7 +36,7 @@ class RegressionRun:
     at: datetime
     document_hash: str
     suite_hash: str
-    answer: str
+    answer: Answer
     body: Mapping[str, Any]
 
 
@@ -67,7 +68,7 @@ def latest_run(connection: Connection, route: str, document_hash: str) -> Regres
         at=from_text(row["at"]),
         document_hash=row["document_hash"],
         suite_hash=row["suite_hash"],
-        answer=row["answer"],
+        answer=row["answer"] if row["answer"] in ("pass", "fail") else "hold",
         body=json.loads(row["body"]),
     )
 
