@@ -88,13 +88,13 @@ def check(
 
 
 def check_document(settings: Settings, graph: Graph, document: Document, *, now: datetime) -> list[Finding]:
-    """Check one document by itself and against the calendar, as if its line began with it now."""
+    """Check one document by itself and against the calendar, as if its line began with it now; notes are left out."""
     places = _Places(settings, graph)
     [(_, table)] = line_timetables([document], now=now)
     return [
         *_document(settings, places, document),
         *_deadlines(places, document, table, now),
-        *findings_of(document, file=places.file(document.name)),
+        *(one for one in findings_of(document, file=places.file(document.name)) if one.severity != "note"),
     ]
 
 
