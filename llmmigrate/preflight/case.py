@@ -180,9 +180,9 @@ class Case:
         choice = self.given("tool_choice")
         if isinstance(choice, Mapping):
             kind = choice.get("type")
-            named = kind in {"function", "tool", "custom"} or "function" in choice
-            return "named" if named else "required" if kind in {"any", "required"} else None
-        return "required" if choice in {"required", "any"} else None
+            named = kind in ("function", "tool", "custom") or "function" in choice
+            return "named" if named else "required" if kind in ("any", "required") else None
+        return "required" if choice in ("required", "any") else None
 
     def in_document(self, name: str) -> bool:
         """Tell whether a parameter is the document's, and not the request's."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import orjson
+
 from llmmigrate.document import Document
 from llmmigrate.document.source import dotted
 from llmmigrate.preflight.case import Asked, Case, Hit, Path, Place, Rule, Unreadable, ways
@@ -91,6 +93,12 @@ class Checker:
     def see(self, asked: Asked) -> None:
         """Look at one request."""
         self._seen = True
+        try:
+            orjson.dumps(list(asked.tools), default=dict)
+        except TypeError:
+            words = "its tools are no JSON, or are nested too deeply"
+            self._folds.add(unreadable(Unreadable(asked.place, words)), (), asked.place)
+            return
         try:
             self._look(asked)
         except RecursionError:

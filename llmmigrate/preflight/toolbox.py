@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ def translated(case: Case) -> Translation:
     """Return what `models.tools` writes otherwise for the model at the end of a way, or cannot write."""
     if not case.tools:
         return Translation()
-    names = [name for name, _ in functions(case)]
+    names = [name for name, _ in functions(case.tools)]
     made = to_provider([one for one in case.tools if isinstance(one, Mapping)], case.to.dialect)
     return Translation(
         tuple(_apart(sentence.removeprefix("tools: "), names) for sentence in made.changed),
@@ -41,9 +41,9 @@ def _apart(sentence: str, names: list[str]) -> tuple[str, str]:
     return name, sentence[len(name) + 2 :]
 
 
-def functions(case: Case) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the functions among the tools in OpenAI's form, each with its name."""
-    for tool in case.tools:
+def functions(tools: Sequence[object]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the functions among tools in OpenAI's form, each with its name."""
+    for tool in tools:
         function = mapping(tool).get("function")
         if isinstance(function, Mapping) and mapping(tool).get("type", "function") == "function":
             yield str(function.get("name", "")), function

@@ -93,7 +93,7 @@ def _forced(case: Case) -> Iterator[Hit]:
 
 def _thinks(case: Case) -> bool:
     kind = mapping(case.given("thinking")).get("type")
-    return kind in {"enabled", "adaptive"} or case.effort not in {None, "none"}
+    return kind in ("enabled", "adaptive") or case.effort not in {None, "none"}
 
 
 def _forced_thinking(case: Case) -> Iterator[Hit]:
@@ -104,7 +104,7 @@ def _forced_thinking(case: Case) -> Iterator[Hit]:
 def _thinking(case: Case) -> Iterator[Hit]:
     thinking = mapping(case.given("thinking"))
     kind, at = thinking.get("type"), ("params", "thinking")
-    if kind not in {"enabled", "adaptive", "disabled"}:
+    if kind not in ("enabled", "adaptive", "disabled"):
         return
     if case.to.entry is None:
         yield unknown(f"thinking of type {kind}", at)

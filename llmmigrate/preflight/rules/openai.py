@@ -118,7 +118,7 @@ def _tools_and_effort(case: Case) -> Iterator[Hit]:
 
 def of_reasoning(case: Case) -> Iterator[Hit]:
     """Yield what models that reason refuse of sampling and of tools in parallel."""
-    if case.given("top_p") not in {None, 1}:
+    if case.given("top_p") not in (None, 1):
         yield from _only_at_rest(case, "top_p", "top_p")
     for name in ("logprobs", "top_logprobs"):
         if case.given(name):

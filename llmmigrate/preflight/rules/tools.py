@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
 
 from llmmigrate.models.anything import mapping
 from llmmigrate.models.tools import DIALECTS
@@ -12,15 +16,24 @@ from llmmigrate.preflight.finding import RuleInfo
 from llmmigrate.preflight.toolbox import functions, schemas, translated
 
 _SENT_TO_ANTHROPIC = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_OF_NAMES = "no name of a "
+_NOT_A_NAME = "no name of a "
 
 
-def _names(case: Case) -> Iterator[Hit]:
-    rules = DIALECTS[case.to.dialect]
-    for name, function in functions(case):
+def _names(case: Case) -> Iterable[Hit]:
+    return _wrong_names(orjson.dumps(case.tools, default=dict), case.to.dialect) if case.tools else ()
+
+
+@lru_cache(maxsize=256)
+def _wrong_names(tools: bytes, dialect: str) -> tuple[Hit, ...]:
+    return tuple(_of_names(orjson.loads(tools), dialect))
+
+
+def _of_names(tools: list[Any], dialect: str) -> Iterator[Hit]:
+    rules = DIALECTS[dialect]
+    for name, function in functions(tools):
         if rules.names is not None and not rules.names.fullmatch(name):
             yield Hit(f"the name of the tool {name} is refused: {rules.names.pattern}", ("tools", name))
-        if case.to.dialect == "anthropic" and not _SENT_TO_ANTHROPIC.fullmatch(name):
+        if dialect == "anthropic" and not _SENT_TO_ANTHROPIC.fullmatch(name):
             yield Hit(f"the tool {name} is sent by another name, and has its own in answers", ("tools", name), "note")
         if rules.parameters is None:
             continue
@@ -38,7 +51,7 @@ def _shapes(case: Case) -> Iterator[Hit]:
         yield from _shape(case, mapping(tool))
     found = translated(case)
     for name, what in found.unsupported:
-        if _OF_NAMES not in what:
+        if _NOT_A_NAME not in what:
             yield Hit(f"of the tool {name}: {what}: it is sent so, and refused", ("tools", name))
     if case.to.dialect != "gemini":
         for name, what in found.changed:
