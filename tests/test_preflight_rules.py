@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from llmmigrate.document import Document, load_text
 from llmmigrate.preflight import Asked, Place, findings_of
+from llmmigrate.preflight.case import Case, ways
 from llmmigrate.preflight.catalogue import PROVIDER_RULES, RULES
 from tests.test_document import EXAMPLE
 
@@ -482,3 +484,23 @@ def test_findings_say_to_which_model_and_on_which_way():
     assert messages["there"].startswith(f"to {GPT_5}: ")
     assert messages["back"].startswith(f"on the way back to {OPUS_4_7}: ")
     assert messages["both"].startswith("both ways: ")
+
+
+def test_the_page_has_every_rule_with_its_source():
+    page = (Path(__file__).parents[1] / "docs" / "preflight.md").read_text("utf-8")
+    for rule in PROVIDER_RULES:
+        info = rule.info
+        assert f"| {info.id} | {info.severity} | {info.title} | {info.source} |" in page
+
+
+def test_the_rule_that_the_page_shows_works():
+    page = (Path(__file__).parents[1] / "docs" / "preflight.md").read_text("utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    shown: dict[str, Any] = {}
+    exec(code, shown)
+    [rule] = shown["RULES"]
+    there, back = ways(document(GPT_4O, "xai/grok-4"))
+    assert (rule.concerns(there), rule.concerns(back)) == (True, False)
+    [hit] = rule.of_case(Case(there, asked({"frequency_penalty": 1})))
+    assert hit.at == ("params", "frequency_penalty")
+    assert list(rule.of_case(Case(there, asked({})))) == []
