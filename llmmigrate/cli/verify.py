@@ -110,7 +110,7 @@ def check(
         }
     )
     if format in (None, CheckFormat.table):
-        _print(run, report, rps)
+        _print(run, report, rps, notes=run.verbose or requests is not None)
     return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
 
 
@@ -146,19 +146,16 @@ def _document_json(report: Report, document: Document) -> dict[str, object]:
     }
 
 
-def _print(run: Project, report: Report, rps: float | None) -> None:
-    if not report.documents and not report.findings:
+def _print(run: Project, report: Report, rps: float | None, *, notes: bool) -> None:
+    findings = [one for one in report.findings if notes or one.severity != "note"]
+    if not report.documents and not findings:
         run.say("No documents yet.")
         run.say('Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
         return
     shown: set[int] = set()
     for document in report.documents:
         migration = document.migration
-        own = [
-            one
-            for one in report.findings
-            if one.file.endswith(f"/{document.name}") or one.revision == migration.revision
-        ]
+        own = [one for one in findings if one.file.endswith(f"/{document.name}") or one.revision == migration.revision]
         shown |= {id(one) for one in own}
         run.say(f"{migration.route} {migration.revision}  {_count(own)}")
         for one in own:
@@ -168,10 +165,10 @@ def _print(run: Project, report: Report, rps: float | None) -> None:
             at = f"at {rps:g} req/s: " if rps else "at least "
             stages = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in table.stages)
             run.say(f"  plan    {at}{stages}; ends {table.ends_at:%Y-%m-%d}")
-    for one in report.findings:
+    for one in findings:
         if id(one) not in shown:
             _print_finding(run, one)
-    run.say(f"{_many(len(report.documents), 'document')}: {_counted(report.findings, always=True)}.")
+    run.say(f"{_many(len(report.documents), 'document')}: {_counted(findings, always=True)}.")
 
 
 def _many(count: int, what: str) -> str:
