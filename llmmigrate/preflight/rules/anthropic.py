@@ -15,7 +15,8 @@ _MAP = "LiteLLM's cost map"
 _LITELLM = "litellm.llms.anthropic"
 _LEAST_BUDGET = 1024
 _NEVER = (
-    "n", "seed", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "logit_bias",
+    "n", "seed", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "logit_bias", "store", "metadata",
+    "verbosity", "prediction",
 )  # fmt: skip
 
 
@@ -152,11 +153,11 @@ def _stops(case: Case) -> Iterator[Hit]:
 
 
 def never(case: Case) -> Iterator[Hit]:
-    """Yield the parameters that Anthropic has not."""
+    """Yield the parameters that Claude has not."""
     for name in _NEVER:
         value = case.given(name)
         if value is not None and not (name == "n" and value == 1):
-            yield Hit(f"{name} is refused: Anthropic has nothing like it", ("params", name))
+            yield Hit(f"{name} is refused: Claude has nothing like it", ("params", name))
 
 
 RULES = (
@@ -281,12 +282,13 @@ RULES = (
         RuleInfo(
             "ANT-10",
             "error",
-            "Anthropic has no n, seed, logprobs, penalties or logit_bias",
-            "LiteLLM refuses the request before it is sent; with drop_params they are silently dropped.",
+            "Claude has no n, seed, logprobs, penalties or logit_bias",
+            "Nor store, metadata, verbosity or prediction. LiteLLM refuses the request before it is sent; with "
+            "drop_params they are silently dropped.",
             "Leave them out of that side and of the requests.",
             f"{_LITELLM}.chat.transformation, AnthropicConfig.get_supported_openai_params",
         ),
-        _anthropic,
+        _claude,
         of_case=never,
     ),
 )

@@ -8,7 +8,7 @@ from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.call_ids import with_own_ids
 from llmmigrate.preflight.case import Case, Hit, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
-from llmmigrate.preflight.rules import anthropic, mistral, openai
+from llmmigrate.preflight.rules import anthropic, gemini, mistral, openai
 
 _RETRIES = {
     "openai": "OpenAI tells waits in retry-after-ms or retry-after, and 429 insufficient_quota is no credit",
@@ -26,6 +26,7 @@ _OWN = ("thinking_blocks", "reasoning_content", "provider_specific_fields")
 _REFUSED: dict[str, tuple[Callable[[Case], Iterable[Hit]], ...]] = {
     "anthropic": (anthropic.sampling, anthropic.never),
     "openai": (openai.temperature, openai.stops, openai.of_reasoning),
+    "gemini": (gemini.never,),
     "mistral": (mistral.never,),
 }
 
@@ -74,7 +75,9 @@ def _history(case: Case) -> Iterator[Hit]:
         kinds = {str(mapping(one).get("type")) for one in items(message.get("content"))}
         fields += sorted(kinds & {"thinking", "redacted_thinking", "tool_use", "tool_result"})
         if fields and case.to.dialect in {"openai", "mistral"}:
-            yield Hit(f"{own}: {', '.join(fields)} is sent as it is, and may be refused", ("messages", index))
+            refused = case.to.dialect == "mistral"
+            end = "is sent as it is, and refused with 422" if refused else "is sent as it is, and may be refused"
+            yield Hit(f"{own}: {', '.join(fields)} {end}", ("messages", index), "error" if refused else None)
             return
     if case.to.dialect == "openai":
         yield from _long_ids(case)
@@ -141,7 +144,8 @@ RULES = (
             "Ids of tool calls, signatures and fields of one provider reach the other in the midst of a conversation, "
             "on the way there and on the way back.",
             "Keep canary.unit: conversation, and put conversations of each model into the suite of the other.",
-            "llmmigrate.models.call_ids; OpenAI answers string_above_max_length to ids above 40 characters",
+            "llmmigrate.models.call_ids; github.com/charmbracelet/crush/issues/1590 (422 of api.mistral.ai); OpenAI "
+            "answers string_above_max_length to ids above 40 characters",
         ),
         of_way=_conversations,
         of_case=_history,

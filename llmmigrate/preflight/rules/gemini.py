@@ -11,7 +11,8 @@ from llmmigrate.preflight.case import Case, Hit, Model, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
 from llmmigrate.preflight.toolbox import translated
 
-_VERSION = re.compile(r"gemini-(\d{1,3})")
+_VERSION = re.compile(r"gemini-(\d{1,3})(?:\.(\d{1,3}))?")
+_NEVER = ("top_logprobs", "logit_bias", "store", "metadata", "verbosity", "prediction")
 _IN_AN_ID = "__thought__"
 
 
@@ -30,10 +31,10 @@ def _parallel(case: Case) -> Iterator[Hit]:
         yield Hit(words, ("params", "parallel_tool_calls"))
 
 
-def _signs(model: Model) -> bool:
-    """Tell Gemini 3 and later; a name without a version is not known."""
+def _version(model: Model) -> tuple[int, int]:
+    """Return the version in a name, 0 where there is none: that is not known."""
     found = _VERSION.search(model.bare)
-    return found is not None and int(found[1]) >= 3
+    return (int(found[1]), int(found[2] or 0)) if found is not None else (0, 0)
 
 
 def _signature(call: Mapping[str, Any]) -> bool:
@@ -42,7 +43,7 @@ def _signature(call: Mapping[str, Any]) -> bool:
 
 
 def _signatures(case: Case) -> Iterator[Hit]:
-    if not _signs(case.to):
+    if _version(case.to) < (3, 0):
         return
     for index, message in enumerate(case.messages):
         calls = items(message.get("tool_calls"))
@@ -60,6 +61,16 @@ def _signatures(case: Case) -> Iterator[Hit]:
         else:
             continue
         return
+
+
+def never(case: Case) -> Iterator[Hit]:
+    """Yield the parameters that Gemini has not, or LiteLLM has not for it."""
+    for name in _NEVER:
+        if case.given(name) is not None:
+            yield Hit(f"{name} is refused: LiteLLM has nothing like it for Gemini", ("params", name))
+    for name in ("frequency_penalty", "presence_penalty"):
+        if case.given(name) and _version(case.to) >= (2, 5):
+            yield Hit(f"{name} is refused with 400: 'Penalty is not enabled for this model'", ("params", name))
 
 
 RULES = (
@@ -102,5 +113,19 @@ RULES = (
         ),
         _gemini,
         of_case=_signatures,
+    ),
+    Rule(
+        RuleInfo(
+            "GEM-04",
+            "error",
+            "Gemini has no logit_bias, and from 2.5 on no penalties",
+            "LiteLLM refuses logit_bias, top_logprobs, store, metadata, verbosity and prediction before the request is "
+            "sent; Google answers 400 to penalties other than 0.",
+            "Leave them out of that side and of the requests.",
+            "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini, get_supported_openai_params; "
+            "github.com/google-gemini/cookbook/issues/1290, github.com/vercel/ai/issues/8943",
+        ),
+        _gemini,
+        of_case=never,
     ),
 )

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.call_ids import with_own_ids
+from llmmigrate.models.providers import OPTIONS_OF_CLIENTS
 from llmmigrate.preflight.case import Case, Hit, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
 
 _NEVER = ("logprobs", "top_logprobs", "logit_bias", "user")
+_KNOWN = {
+    "frequency_penalty", "guardrails", "max_tokens", "metadata", "n", "parallel_tool_calls", "prediction",
+    "presence_penalty", "prompt_cache_key", "prompt_mode", "random_seed", "reasoning_effort", "response_format",
+    "safe_prompt", "stop", "temperature", "tool_choice", "tools", "top_p",
+}  # fmt: skip
+_RENAMED = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}
 
 
 def _mistral(way: Way) -> bool:
@@ -58,8 +65,14 @@ def never(case: Case) -> Iterator[Hit]:
 
 def _params(case: Case) -> Iterator[Hit]:
     yield from never(case)
-    if case.given("seed") is not None:
-        yield Hit("seed is sent as random_seed", ("params", "seed"), "note")
+    for name in case.params:
+        if case.given(name) is None:
+            continue
+        if name in _RENAMED:
+            yield Hit(f"{name} is sent as {_RENAMED[name]}", ("params", name), "note")
+        elif name not in _KNOWN and name not in _NEVER and name not in OPTIONS_OF_CLIENTS and name != "extra_body":
+            words = f"{name} is not known to be Mistral's, which refuses with 422 what it does not know"
+            yield Hit(words, ("params", name), "warning")
 
 
 RULES = (
@@ -109,7 +122,7 @@ RULES = (
             "MIS-04",
             "error",
             "Mistral has no logprobs, logit_bias or user",
-            "'Extra inputs are not permitted' (422). Its seed is called random_seed.",
+            "'Extra inputs are not permitted' (422), as for whatever it does not know. Its seed is called random_seed.",
             "Leave them out of that side and of the requests.",
             "github.com/mistralai/client-python, ChatCompletionRequest; "
             "litellm.llms.mistral.chat.transformation, MistralConfig.get_supported_openai_params",

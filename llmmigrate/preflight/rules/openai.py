@@ -94,10 +94,11 @@ def stops(case: Case) -> Iterator[Hit]:
             yield Hit(f"{len(items(stop))} stop sequences are refused: at most {_MOST_STOPS}", ("params", "stop"))
     if _is_gpt5(case.to) or _is_o(case.to):
         for name in ("frequency_penalty", "presence_penalty"):
-            if case.given(name):
-                yield Hit(f"{name} is refused with 400", ("params", name))
-    if _is_gpt5(case.to) and case.given("logit_bias"):
-        yield Hit("logit_bias is refused with 400", ("params", "logit_bias"))
+            if case.given(name) is not None:
+                words = "is refused with 400" if case.given(name) else "may be refused with 400, also where it is 0"
+                yield Hit(f"{name} {words}", ("params", name), None if case.given(name) else "warning")
+        if case.given("logit_bias"):
+            yield Hit("logit_bias is refused with 400", ("params", "logit_bias"))
 
 
 def _tools_and_effort(case: Case) -> Iterator[Hit]:
@@ -176,7 +177,7 @@ RULES = (
             "'Unsupported parameter' (400). No model takes more than four stop sequences.",
             "Leave them out, and cut the answer yourself.",
             f"{_API}, StopConfiguration; github.com/huggingface/smolagents/issues/1671; {_GPT5} and {_O_SERIES}, "
-            "get_supported_openai_params",
+            "get_supported_openai_params; learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning",
         ),
         _openai,
         of_case=stops,
