@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +18,8 @@ from llmmigrate.units import format_duration
 if TYPE_CHECKING:
     from llmmigrate.document import Document
     from llmmigrate.lifecycle import RouteState
-    from llmmigrate.preflight import Finding, Report
+    from llmmigrate.preflight import Asked, Finding, Report, Unreadable
+    from llmmigrate.preflight.finding import Severity
 
 
 class CheckFormat(StrEnum):
@@ -51,18 +55,23 @@ def check(
     rps: Annotated[
         float | None, typer.Option("--rps", help="Requests a second: how long the plan takes with them.")
     ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option("--requests", metavar="FILE", help="Captured requests, a JSON object a line, to hold against it."),
+    ] = None,
     explain: Annotated[str | None, typer.Option("--explain", metavar="RULE", help="What a rule is about.")] = None,
     format: Annotated[CheckFormat | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Check all that can be known before any traffic.
 
-    Documents, their order, owners, deadlines, and whether an applied one was edited. Exit 6 where something is wrong;
-    warnings leave it at 0.
+    Documents, their order, owners, deadlines, whether an applied one was edited, and what the providers of both models
+    are known to refuse or to write otherwise, both ways. Exit 6 where something is wrong; warnings leave it at 0.
 
     \b
     Example: llmmigrate check
     Example: llmmigrate check --format github --git-base origin/main
-    Example: llmmigrate check --explain DEP-01
+    Example: llmmigrate check support --requests captured.jsonl
+    Example: llmmigrate check --explain ANT-05
     """
     from llmmigrate import preflight
     from llmmigrate.preflight import formats
@@ -82,6 +91,7 @@ def check(
         only=only,
         per_second=rps,
         git_base=git_base,
+        requests=_captured(run, requests) if requests is not None else None,
     )
     if format in (CheckFormat.github, CheckFormat.junit, CheckFormat.sarif):
         text = {
@@ -100,8 +110,15 @@ def check(
         }
     )
     if format in (None, CheckFormat.table):
-        _print(run, report, rps)
+        _print(run, report, rps, notes=run.verbose or requests is not None)
     return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
+
+
+def _captured(run: Project, file: Path) -> Iterator[Asked | Unreadable]:
+    from llmmigrate.preflight import read_requests
+
+    whole, root = file.absolute(), run.settings.root
+    return read_requests(file, name=whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(file))
 
 
 def _applied(run: Project) -> tuple[dict[str, RouteState] | None, set[str] | None]:
@@ -129,15 +146,16 @@ def _document_json(report: Report, document: Document) -> dict[str, object]:
     }
 
 
-def _print(run: Project, report: Report, rps: float | None) -> None:
-    if not report.documents and not report.findings:
+def _print(run: Project, report: Report, rps: float | None, *, notes: bool) -> None:
+    findings = [one for one in report.findings if notes or one.severity != "note"]
+    if not report.documents and not findings:
         run.say("No documents yet.")
         run.say('Next: llmmigrate new -m "…" --route NAME --from MODEL --to MODEL')
         return
     shown: set[int] = set()
     for document in report.documents:
         migration = document.migration
-        own = [one for one in report.findings if one.file.endswith(f"/{document.name}")]
+        own = [one for one in findings if one.file.endswith(f"/{document.name}") or one.revision == migration.revision]
         shown |= {id(one) for one in own}
         run.say(f"{migration.route} {migration.revision}  {_count(own)}")
         for one in own:
@@ -147,11 +165,10 @@ def _print(run: Project, report: Report, rps: float | None) -> None:
             at = f"at {rps:g} req/s: " if rps else "at least "
             stages = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in table.stages)
             run.say(f"  plan    {at}{stages}; ends {table.ends_at:%Y-%m-%d}")
-    for one in report.findings:
+    for one in findings:
         if id(one) not in shown:
             _print_finding(run, one)
-    errors, warnings = len(report.errors), len(report.warnings)
-    run.say(f"{_many(len(report.documents), 'document')}: {_many(errors, 'error')}, {_many(warnings, 'warning')}.")
+    run.say(f"{_many(len(report.documents), 'document')}: {_counted(findings, always=True)}.")
 
 
 def _many(count: int, what: str) -> str:
@@ -159,12 +176,15 @@ def _many(count: int, what: str) -> str:
 
 
 def _count(found: list[Finding]) -> str:
-    errors = sum(one.severity == "error" for one in found)
-    warnings = len(found) - errors
-    parts = [_many(errors, "error")] if errors else ["ok"]
-    if warnings:
-        parts.append(_many(warnings, "warning"))
-    return ", ".join(parts)
+    parts = _counted(found)
+    return parts if any(one.severity == "error" for one in found) else f"ok, {parts}" if parts else "ok"
+
+
+def _counted(found: list[Finding], *, always: bool = False) -> str:
+    """Count errors, warnings and notes; `always` the first two, where there are none too."""
+    counts = Counter(one.severity for one in found)
+    kinds: tuple[Severity, ...] = ("error", "warning", "note")
+    return ", ".join(_many(counts[kind], kind) for kind in kinds if counts[kind] or (always and kind != "note"))
 
 
 def _print_finding(run: Project, one: Finding) -> None:
@@ -175,7 +195,8 @@ def _print_finding(run: Project, one: Finding) -> None:
         if one.hint:
             run.say(f"          {one.hint}")
     else:
-        run.say(f"  {one.rule}  {path}{one.message}")
+        kind = "note: " if one.severity == "note" else ""
+        run.say(f"  {one.rule}  {kind}{path}{one.message}")
 
 
 def _explain(run: Project, name: str) -> int:
@@ -185,11 +206,20 @@ def _explain(run: Project, name: str) -> int:
     if rule is None:
         raise TargetNotFound(f"there is no rule {name!r}; there are {', '.join(RULES)}", hint="llmmigrate check")
     run.emit(
-        {"rule": rule.id, "severity": rule.severity, "title": rule.title, "why": rule.why, "instead": rule.instead}
+        {
+            "rule": rule.id,
+            "severity": rule.severity,
+            "title": rule.title,
+            "why": rule.why,
+            "instead": rule.instead,
+            "source": rule.source or None,
+        }
     )
     run.say(f"{rule.id} ({rule.severity}): {rule.title}")
     run.say(f"  Why:     {rule.why}")
     run.say(f"  Instead: {rule.instead}")
+    if rule.source:
+        run.say(f"  Source:  {rule.source}")
     return 0
 
 

@@ -6,22 +6,31 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
+Direction = Literal["there", "back", "both"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """One rule of the check: what it looks for, why that matters, and what to do."""
+    """One rule of the check: what it looks for, why that matters, what to do, and where that is known from.
+
+    `severity` is the usual one; a finding may be milder. `source` is empty where the rule is the product's own.
+    """
 
     id: str
     severity: Severity
     title: str
     why: str
     instead: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding; `file` is relative to the project, line and column count from 1."""
+    """One finding; `file` is relative to the project, line and column count from 1.
+
+    `direction` says which way of a migration it is about: to the target, back to the current model, or both. `requests`
+    is how many requests it stands for, and `places` where the first of them are.
+    """
 
     rule: str
     severity: Severity
@@ -33,6 +42,9 @@ class Finding:
     route: str | None = None
     revision: str | None = None
     hint: str | None = None
+    direction: Direction | None = None
+    requests: int | None = None
+    places: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -46,10 +58,13 @@ class Finding:
             "path": self.path,
             "route": self.route,
             "revision": self.revision,
+            "direction": self.direction,
+            "requests": self.requests,
+            "places": list(self.places),
         }
 
 
-_RULES = (
+DOCUMENT_RULES = (
     RuleInfo(
         "DOC-01",
         "error",
@@ -149,6 +164,11 @@ _RULES = (
         "Sixty requests per arm decide too early for real users.",
         "Take `profile: demo` out.",
     ),
+    RuleInfo(
+        "REQ-01",
+        "error",
+        "a line is no request",
+        "What cannot be read cannot be checked, and would count as checked.",
+        "Write one JSON object a line, in the form of OpenAI's chat completions, or such a one as `request`.",
+    ),
 )
-
-RULES: dict[str, RuleInfo] = {rule.id: rule for rule in _RULES}

