@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmmigrate.document.prompts import decoded
-from llmmigrate.document.source import Path, Source, dotted, read
+from llmmigrate.document.source import Path, Source, read
 from llmmigrate.exceptions import DocumentInvalid
+from llmmigrate.regression.chat_requests import unfit
 from llmmigrate.regression.promptfoo_assertions import NotTaken, taken
 from llmmigrate.regression.promptfoo_tests import (
     as_yaml_1_2,
@@ -32,9 +33,9 @@ from llmmigrate.regression.promptfoo_tests import (
     texts_in,
 )
 from llmmigrate.regression.suite_files import FileReader, no_files
-from llmmigrate.regression.suite_model import MAX_CASES, MAX_REPETITIONS, Asked, WrittenCase
+from llmmigrate.regression.suite_model import MAX_CASES, MAX_REPETITIONS, Asked
 from llmmigrate.regression.variables import UnknownVariable, filled, names_in
-from llmmigrate.regression.writing import Ids, Imported, LeftOut, with_defaults, writable
+from llmmigrate.regression.writing import Ids, Imported, LeftOut, with_defaults
 
 _PARAMS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "presence_penalty",
            "frequency_penalty", "reasoning_effort")  # fmt: skip
@@ -277,7 +278,7 @@ class _Importer:
                     **case,
                     **self._asserted(assertions, case.get("vars", {}), left),
                 }
-                wrong = _unfit(whole)
+                wrong = unfit(whole)
                 if wrong is None:
                     yield whole
                 else:
@@ -385,15 +386,3 @@ def _about(data: Mapping[str, Any], metadata: Mapping[str, Any], left: _Leaving)
     for key in metadata.keys() - plain.keys():
         left(f"metadata.{key} of a test")
     return {**about, **({"tags": [f"{key}={value}" for key, value in plain.items()]} if plain else {})}
-
-
-def _unfit(case: dict[str, Any]) -> str | None:
-    """Say why a case cannot stand in a suite, None where it can."""
-    if not writable(case):
-        return "it is too deep, too large, or not plain text"
-    try:
-        WrittenCase.model_validate(case)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{dotted(tuple(part for part in first['loc'] if not str(part).startswith('~')))}: {first['msg']}"
-    return None

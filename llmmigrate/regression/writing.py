@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,11 @@ class _Dumper(yaml.SafeDumper):
         del data
         return True
 
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT002 (PyYAML's)
+        """Indent the entries of a list, as people write them."""
+        del indentless
+        super().increase_indent(flow, False)
+
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     block = "\n" in text and all(sign.isprintable() or sign == "\n" for sign in text)
@@ -88,6 +94,25 @@ def writable(data: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+class LeftOuts:
+    """Gathers what is left out of many like things: each is said once, with its first place and how often it came."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._count: Counter[str] = Counter()
+
+    def __call__(self, where: str, what: str) -> None:
+        self._first.setdefault(what, where)
+        self._count[what] += 1
+
+    def all(self) -> tuple[LeftOut, ...]:
+        """Return them in the order in which each came first."""
+        return tuple(
+            LeftOut(where, what + (f" (and {self._count[what] - 1} more)" if self._count[what] > 1 else ""))
+            for what, where in self._first.items()
+        )
 
 
 class Ids:
