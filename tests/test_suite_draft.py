@@ -166,7 +166,12 @@ def test_requests_are_taken_once_and_only_with_the_answers_of_their_arm():
 
 def test_a_draft_is_bounded_and_takes_of_every_input_type():
     samples = [
-        sample(f"question {number} on topic {number * 7}", "an answer", input_type=f"type{number % 20}", number=number)
+        sample(
+            f"question {chr(97 + number // 20)} on {chr(97 + number // 20)}th",
+            "an answer",
+            input_type=f"type{number % 20}",
+            number=number,
+        )
         for number in range(400)
     ]
     suite, _ = drafted(samples, per_type=5, most=40)

@@ -32,6 +32,7 @@ ALIKE = 0.15
 
 _ASSERTION: TypeAdapter[Assertion] = TypeAdapter(Assertion)
 _WORD = re.compile(r"\w+")
+_DIGITS = re.compile(r"\d+")
 _NO_WORDS = frozenset({"the", "a", "an", "of", "to", "and", "in", "is", "for", "on", "my", "i", "it", "you"})
 
 
@@ -93,7 +94,7 @@ def diverse(requests: Sequence[Captured], most: int) -> list[Captured]:
 
 def _marks(request: Captured) -> frozenset[str]:
     """Return what a request is told from others by: its words, its length, and the form of its answers."""
-    words = {word.lower() for word in _WORD.findall(request.text[:4000])} - _NO_WORDS
+    words = {_DIGITS.sub("#", word.lower()) for word in _WORD.findall(request.text[:4000])} - _NO_WORDS
     forms = {f"~tool {call.name}" for answer in request.answers for call in answer.tool_calls}
     forms |= {f"~{_form(answer)}" for answer in request.answers}
     return frozenset(words | forms | {f"~length {int(math.log2(len(request.text) + 1))}"})

@@ -15,6 +15,7 @@ from llmmigrate.document.source import read
 from llmmigrate.exceptions import DocumentInvalid
 
 MAX_ID = 60
+_ONE_LINE = 80
 _ONE_FOR_ALL = ("system", "tools", "tool_choice", "response_format", "params")
 
 
@@ -60,7 +61,23 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block else None)
 
 
+def _short(value: Any) -> bool:
+    """Tell whether a mapping or list reads better on one line: it is short."""
+    return len(repr(value)) <= _ONE_LINE and "\\n" not in repr(value)
+
+
+def _mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=_short(value))
+
+
+def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.SequenceNode:
+    flow = not any(isinstance(item, (dict, list)) for item in value) and _short(value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flow)
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(dict, _mapping)
+_Dumper.add_representer(list, _list)
 
 
 def written(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
