@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, betaincinv, ndtr, ndtri
+from scipy.special import bdtr, betaincinv, gammaln, ndtr, ndtri
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -104,6 +104,25 @@ def mcnemar(pairs: Pairs) -> float:
     if changed == 0:
         return 1.0
     return min(1.0, 2 * float(bdtr(min(pairs.first, pairs.second), changed, 0.5)))
+
+
+def fisher(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Return Fisher's exact two-sided p-value of two shares, each (times, of); 1 where one of them is of none.
+
+    It is the chance of all tables as unlikely as this one, given its margins (Fisher 1935).
+    """
+    (times1, n1), (times2, n2) = first, second
+    if n1 == 0 or n2 == 0:
+        return 1.0
+    total = times1 + times2
+    possible = np.arange(max(0, total - n2), min(total, n1) + 1)
+    logs = _log_choose(n1, possible) + _log_choose(n2, total - possible) - _log_choose(n1 + n2, np.array(total))
+    here = logs[times1 - possible[0]]
+    return min(1.0, float(np.exp(logs[logs <= here + 1e-7]).sum()))
+
+
+def _log_choose(n: int, k: npt.NDArray[np.int_]) -> FloatArray:
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
 
 
 class Change(NamedTuple):

@@ -8,13 +8,15 @@ rate of refusals decides anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from llmmigrate.models.endings import Ending
 from llmmigrate.regression.equivalence_intervals import Pairs, mcnemar, paired_difference, wilson
-from llmmigrate.regression.language import UNKNOWN, language_of
+from llmmigrate.regression.formats_reading import read
+from llmmigrate.regression.language import LONGEST, UNKNOWN, language_of
 from llmmigrate.regression.refusals_rules import INTERCEPT, signs
 
 Kind = Literal["refusal", "answer", "uncertain"]
@@ -26,6 +28,10 @@ SURE = math.log(3)
 """Log-odds beyond which rules decide: a chance of three in four, either way."""
 
 _OUTRIGHT = "declines"
+_DEEPEST = 40
+_WORDS = re.compile(r"[^\W\d_]{2,100}")
+_PROSE = re.compile(r"(?:[^\W\d_]{1,40}[,;]? ){9}[^\W\d_]")
+"""Ten words in a row: a sentence, which no language was found for."""
 
 
 class Refusal(NamedTuple):
@@ -58,13 +64,38 @@ def _by_rules(text: str) -> Refusal:
     reasons = tuple(sign.words for sign in found)
     if any(sign.name == _OUTRIGHT for sign in found):
         return Refusal("refusal", reasons)
-    language = language_of(text)
-    if language not in ("en", UNKNOWN):
-        return Refusal("uncertain", (f"is in another language ({language}), for which there are no rules",))
+    foreign = _foreign(text)
+    if foreign is not None:
+        return Refusal("uncertain", (foreign,))
     odds = INTERCEPT + sum(sign.weight for sign in found)
     if abs(odds) < SURE:
         return Refusal("uncertain", reasons)
     return Refusal("refusal" if odds > 0 else "answer", reasons)
+
+
+def _foreign(text: str) -> str | None:
+    """Return why rules for English do not speak of a text; JSON is read by the words in it."""
+    reading = read(text)
+    prose = text if reading.value is None else " ".join(_strings(reading.value))
+    language = language_of(prose)
+    if language == "en":
+        return None
+    if language != UNKNOWN:
+        return f"is in another language ({language}), for which there are no rules"
+    words = _WORDS.findall(prose[:LONGEST])
+    foreign = sum(not word.isascii() for word in words)
+    if foreign > len(words) / 2 or (reading.value is None and _PROSE.search(prose[:LONGEST])):
+        return "is in a language that is not known"
+    return None
+
+
+def _strings(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the strings in a JSON value, no deeper than formats are read."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)) and depth < _DEEPEST:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner, depth + 1)
 
 
 def judged(found: Refusal, *, refused: bool) -> Refusal:
