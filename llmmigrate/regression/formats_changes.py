@@ -148,14 +148,14 @@ def _together(one: Count, other: Count | None) -> Count:
 
 def _sentence(feature: Feature, now: Count, before: Count, second: Count | None, old: str | None) -> str:
     path, about, is_so = feature
-    here = f"`{_printable(path)}`" if path else "the answer"
+    here = f"`{printable(path)}`" if path else "the answer"
     if about == "form":
         return f"{now.times} of {now.of} answers {_FORMS[is_so]}; {_control(before, second)}"
     said = {
         "schema": "does not fit its schema",
-        "key": "is absent" if is_so == ABSENT else f"stands for `{_printable(old)}`" if old else "is there",
+        "key": "is absent" if is_so == ABSENT else f"stands for `{printable(old)}`" if old else "is there",
         "kind": f"is {is_so}",
-        "value": f'is "{_printable(is_so)}"',
+        "value": f'is "{printable(is_so)}"',
         "order": "has its keys in another order",
     }[about]
     what = "answers" if "[]" not in path else "places"
@@ -171,7 +171,7 @@ def _control(before: Count, second: Count | None) -> str:
     return f"control in {before.times} of {before.of}, then {second.times} of {second.of}"
 
 
-def _printable(text: str | None, most: int = 80) -> str:
+def printable(text: str | None, most: int = 80) -> str:
     """Return model output as it may be shown: without control characters, and no longer than a line."""
     kept = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text or "")
     return kept if len(kept) <= most else kept[:most] + "…"
