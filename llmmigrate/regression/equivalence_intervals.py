@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, betaincinv, ndtr, ndtri
+from scipy.special import bdtr, betaincinv, gammaln, ndtr, ndtri
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -106,6 +106,25 @@ def mcnemar(pairs: Pairs) -> float:
     return min(1.0, 2 * float(bdtr(min(pairs.first, pairs.second), changed, 0.5)))
 
 
+def fisher(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Return Fisher's exact two-sided p-value of two shares, each (times, of); 1 where one of them is of none.
+
+    It is the chance of all tables as unlikely as this one, given its margins (Fisher 1935).
+    """
+    (times1, n1), (times2, n2) = first, second
+    if n1 == 0 or n2 == 0:
+        return 1.0
+    total = times1 + times2
+    possible = np.arange(max(0, total - n2), min(total, n1) + 1)
+    logs = _log_choose(n1, possible) + _log_choose(n2, total - possible) - _log_choose(n1 + n2, np.array(total))
+    here = logs[times1 - possible[0]]
+    return min(1.0, float(np.exp(logs[logs <= here + 1e-7]).sum()))
+
+
+def _log_choose(n: int, k: npt.NDArray[np.int_]) -> FloatArray:
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
+
+
 class Change(NamedTuple):
     """A change of a mean: its estimate, its 95% range and a two-sided p-value."""
 
@@ -115,34 +134,27 @@ class Change(NamedTuple):
 
 
 def paired_bootstrap(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    *,
-    relative: bool,
-    alpha: float = 0.05,
-    draws: int = 4000,
-    seed: int = 1,
+    first: npt.ArrayLike, second: npt.ArrayLike, *, median: bool = False, draws: int = 2000, seed: int = 1
 ) -> Change:
-    """Return the change of a mean between paired values, relative to the first mean or as a difference.
+    """Return the change of a mean, or a median, between paired values, relative to the first one; 95% range.
 
     Pairs are drawn with replacement; the range is the percentile one, p is the normal one of the estimate over the
     bootstrap's standard error. The seed is fixed: the same answers give the same figures. The range is infinite where
-    there are fewer than two pairs, or where a relative change has nothing to be relative to.
+    there are fewer than two pairs, or nothing to be relative to.
     """
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != two.shape:
         raise ValueError(f"{one.size} answers cannot be paired with {two.size}")
-    n = one.size
-    if n < 2 or (relative and one.mean() <= 0):
+    middle = np.median if median else np.mean
+    if one.size < 2 or middle(one) <= 0:
         return Change(math.nan, (-math.inf, math.inf), 1.0)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
-    means1, means2 = weights @ one / n, weights @ two / n
-    if relative:
-        some = means1 > 0
-        changes, estimate = means2[some] / means1[some] - 1, float(two.mean() / one.mean() - 1)
-    else:
-        changes, estimate = means2 - means1, float(two.mean() - one.mean())
-    low, high = np.quantile(changes, [alpha / 2, 1 - alpha / 2])
+    random = np.random.default_rng(seed)
+    drawn = (random.integers(0, one.size, one.size) for _ in range(draws))
+    middles = np.array([(middle(one[places]), middle(two[places])) for places in drawn])
+    some = middles[:, 0] > 0
+    changes = middles[some, 1] / middles[some, 0] - 1
+    estimate = float(middle(two) / middle(one) - 1)
+    low, high = np.quantile(changes, [0.025, 0.975])
     spread = float(changes.std())
     p = 2 * float(ndtr(-abs(estimate) / spread)) if spread > 0 else float(estimate == 0)
     return Change(estimate, (float(low), float(high)), p)
