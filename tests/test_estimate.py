@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmmigrate.document import load_text
-from llmmigrate.exceptions import ModelError
+from llmmigrate.exceptions import ModelError, RefusedError
 from llmmigrate.foresight.estimate import MONTH_S, Prompt, estimate
+from llmmigrate.foresight.prompts import read_prompts
 from llmmigrate.models import costmap, pricing
 from llmmigrate.models.base import Usage
 from llmmigrate.models.tokens import TokenCounter, Unknown
@@ -161,3 +166,76 @@ def test_progress_is_told_and_counters_are_closed():
     )
     assert sorted(told) == [(number, 6) for number in range(1, 7)]
     assert all(counter.closed for counter in counters.values())
+
+
+CAPTURED = [
+    {
+        "messages": [{"role": "user", "content": "Where is my order?"}],
+        "response": {
+            "choices": [{"message": {"role": "assistant", "content": "It will be there tomorrow."}}],
+            "usage": {"prompt_tokens": 12, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 4}},
+        },
+    },
+    {"messages": [{"role": "user", "content": "Please refund me."}], "response": "I have done so."},
+    {"request": {"messages": [{"role": "user", "content": "Hello"}]}, "response": {"body": {"usage": {"x": 1}}}},
+]
+
+
+def test_prompts_are_captured_requests_with_what_is_known_of_their_answers(tmp_path):
+    file = tmp_path / "p.jsonl"
+    file.write_text("\n".join(map(json.dumps, CAPTURED)) + "\nnot json\n")
+    prompts, wrong = read_prompts(file)
+    assert [(one.output_tokens, one.cached_tokens, one.answer) for one in prompts] == [
+        (7, 4, "It will be there tomorrow."),
+        (None, None, "I have done so."),
+        (None, None, None),
+    ]
+    assert wrong == ["p.jsonl:4: not valid JSON"]
+    file.write_text("{}\n")
+    with pytest.raises(RefusedError, match="it has no messages"):
+        read_prompts(file)
+
+
+def test_the_command_estimates_writes_the_projection_and_exits_by_what_is_known(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "ANTHROPIC_API_KEY": ""},
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert call("init", ".")[0] == 0
+    models = ("--from", OLD, "--to", NEW)
+    assert call("new", "-m", "m", "--route", "r", *models)[0] == 0
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, CAPTURED[:2])) + "\n")
+    code, out, err = call("estimate", "r", "--prompts", "p.jsonl", "--rps", "2", "--write")
+    assert code == 0, out + err
+    assert "tiktoken o200k_base" in out
+    assert "rollback" in out
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    first = file.read_text()
+    found = load_text(first, "d.yaml").migration.monitoring.projection
+    assert found.keys() == {"cost_per_request", "tokens_per_request"}
+    code, out, _ = call("estimate", "r", "--prompts", "p.jsonl", "--write", "--format", "json")
+    told = json.loads(out)
+    assert (code, told["unknown"]) == (0, [])
+    assert found["cost_per_request"] == pytest.approx(told["target"]["cost_warm_usd"], rel=1e-3)
+    assert load_text(file.read_text(), "d.yaml").migration == load_text(first, "d.yaml").migration
+    assert call("upgrade", "r")[0] == 3
+    code, _, err = call("estimate", "r", "--prompts", "p.jsonl", "--write")
+    assert (code, "was applied already" in err) == (2, True)
+    text = file.read_text().replace(NEW, "anthropic/claude-sonnet-4-20250514")
+    file.write_text(text)
+    code, out, _ = call("estimate", "r", "--prompts", "p.jsonl")
+    assert (code, "What is unknown is not guessed" in out) == (3, True)
+    for wrong in (
+        (),
+        ("--prompts", "none"),
+        ("--prompts", "p.jsonl", "--rps", "0"),
+        ("--prompts", "p.jsonl", "--peak", "0"),
+    ):
+        assert call("estimate", "r", *wrong)[0] == 2

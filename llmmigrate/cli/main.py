@@ -51,7 +51,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "list-templates": "documents",
         "rebase": "author",
     },
-    "verify": {"check": "verify", "test": "testing", "plan": "foresee", "simulate": "foresee", "doctor": "verify"},
+    "verify": {
+        "check": "verify",
+        "test": "testing",
+        "estimate": "estimating",
+        "plan": "foresee",
+        "simulate": "foresee",
+        "doctor": "verify",
+    },
     "run": {
         "upgrade": "run",
         "downgrade": "back",

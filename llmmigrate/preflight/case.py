@@ -36,7 +36,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as an application makes it, before a document's parameters and prompt; and where it stands."""
+    """A request as an application makes it, before a document's parameters and prompt; and where it stands.
+
+    `response` is what was captured beside it, in whatever form.
+    """
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
@@ -44,6 +47,7 @@ class Asked:
     response_format: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     place: Place = Place("")
+    response: Any = None
 
 
 @dataclass(frozen=True, slots=True)

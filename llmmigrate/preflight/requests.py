@@ -17,6 +17,7 @@ _WRAPPERS = ("request", "body")
 """Keys under which captures have a request: `body` is that of OpenAI's batch files."""
 
 _NAMES = ("name", "custom_id", "id")
+_BESIDE = ("response",)
 _NOT_PARAMS = {"model", "messages", "tools", "tool_choice", "response_format"}
 
 
@@ -43,7 +44,7 @@ def read_requests(file: Path, *, name: str) -> Iterator[Asked | Unreadable]:
                 if line.strip():
                     yield read_request(line, place)
     except OSError as error:
-        raise RefusedError(f"{name} cannot be read: {error.strerror}", hint="--requests FILE.jsonl") from error
+        raise RefusedError(f"{name} cannot be read: {error.strerror}", hint="a file of JSON lines") from error
 
 
 def read_request(line: bytes | str, place: Place) -> Asked | Unreadable:
@@ -67,11 +68,12 @@ def read_request(line: bytes | str, place: Place) -> Asked | Unreadable:
         response_format=body.get("response_format"),
         params=_params(body, wrapper is None),
         place=Place(place.file, place.line, told),
+        response=data.get("response"),
     )
 
 
 def _params(body: Mapping[str, Any], own_names: bool) -> dict[str, Any]:
-    names = _NOT_PARAMS | set(_NAMES) if own_names else _NOT_PARAMS
+    names = _NOT_PARAMS | set(_NAMES) | set(_BESIDE) if own_names else _NOT_PARAMS
     return {key: value for key, value in body.items() if key not in names and value is not None}
 
 
