@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -21,6 +22,7 @@ from llmmigrate.regression.assertions import Hooks
 from llmmigrate.regression.given import Given
 from llmmigrate.regression.running import calls_of, run_suite
 from llmmigrate.regression.suite import read_suite
+from llmmigrate.regression.watched import PREFIX, hooks
 from llmmigrate.scaffold import shipped_templates
 from llmmigrate.store.evidence import KeptAnswers, RegressionRun, latest_run, put_run
 from tests.conftest import ROUTE, both_backends
@@ -88,7 +90,7 @@ def test_equal_models_pass_and_each_is_asked_as_it_will_be_served():
 def test_a_worse_target_fails_and_its_flips_are_named_first():
     result, *_ = run(suite_of(), new=Scripted(lambda r: "no" if number(r) < 8 else "yes"))
     assert result.verdict == "fail"
-    [verdict] = result.verdicts
+    verdict = result.verdicts[0]
     assert {flip.case for flip in verdict.flips} == {f"c{n}" for n in range(8)}
     assert "8 cases flip" in result.reason
     assert set(reports.flips_of(result)) == {f"c{n}" for n in range(8)}
@@ -209,7 +211,7 @@ def conversation(request):
 
 def test_a_conversation_carries_each_answer_on_and_gives_the_tools_results():
     result, _, new = run(read_suite(TURNS, "s.yaml"), old=Scripted(conversation), new=Scripted(conversation))
-    assert [one.verdict for one in result.verdicts] == ["pass", "pass"]
+    assert {one.verdict for one in result.verdicts if not one.invariant.startswith(PREFIX)} == {"pass"}
     third = new.requests[2].messages if len(new.requests[2].messages) == 5 else new.requests[-1].messages
     assert [message["role"] for message in third] == ["user", "assistant", "tool", "assistant", "user"]
     assert third[2] == {"role": "tool", "tool_call_id": "call_1", "content": '{"status": "shipped"}'}
@@ -245,6 +247,54 @@ def test_a_suite_that_asserts_nothing_shows_nothing():
 
 
 HOSTILE = '</pre><script>alert(1)</script>\x1b[31m\x00 {"a": 1}'
+
+
+LONG = "Your order has been shipped today and it will be with you on Monday morning, as you asked us."
+
+
+def test_what_no_case_asserts_is_watched_all_the_same():
+    """A refusal, another language, a code fence, a renamed key, null for absent: each fails the suite by itself."""
+    suite = suite_of(60, "{length: {chars: {min: 1}}}")
+    data = {"id": 7, "status": "sent", "note": "left at the door"}
+
+    def told(answer):
+        return Scripted(lambda r: answer if number(r) < 20 else json.dumps(data) if number(r) < 50 else LONG)
+
+    base = Scripted(lambda r: json.dumps(data) if number(r) < 50 else LONG)
+    for worse, name in (
+        (f"```json\n{json.dumps(data)}\n```", "form"),
+        (json.dumps({"id": 7, "state": "sent", "note": "left at the door"}), "keys and kinds"),
+        (json.dumps({"id": 7, "status": "sent", "note": None}), "keys and kinds"),
+        (json.dumps({"id": 7, "status": "sent"}), "keys and kinds"),
+        (json.dumps({**data, "id": "7"}), "keys and kinds"),
+        ("I'm sorry, but I can't help with that request.", "does not decline"),
+    ):
+        result, *_ = run(suite, old=base, new=told(worse), hooks=hooks(python=False))
+        assert result.verdict == "fail", worse
+        failed = {one.invariant for one in result.verdicts if one.verdict == "fail"}
+        assert f"{PREFIX}{name}" in failed
+    spanish = "Su pedido ha sido enviado hoy y llegará el lunes por la mañana, como usted nos ha pedido."
+    texts = Scripted(lambda _: LONG)
+    result, *_ = run(suite, old=texts, new=Scripted(lambda r: spanish if number(r) < 20 else LONG))
+    assert f"{PREFIX}language" in {one.invariant for one in result.verdicts if one.verdict == "fail"}
+
+
+def test_few_json_cases_among_others_keep_no_suite_from_passing():
+    both = [Scripted(lambda r: '{"a": 1}' if number(r) < 2 else "yes") for _ in range(2)]
+    result, *_ = run(suite_of(40, "{length: {chars: {min: 1}}}"), old=both[0], new=both[1], hooks=hooks(python=False))
+    held = {one.invariant for one in result.verdicts if one.verdict == "hold"}
+    assert f"{PREFIX}form" in held
+    assert result.verdict == "pass"
+
+
+def test_control_s_own_noise_in_keys_is_no_failure():
+    random = Random(3)
+
+    def noisy(_request):
+        return json.dumps({"id": 1, "note": "x"} if random.random() < 0.6 else {"id": 1})
+
+    result, *_ = run(suite_of(60, "{json: object}"), old=Scripted(noisy), new=Scripted(noisy))
+    assert result.verdict != "fail"
 
 
 def test_reports_name_what_flips_and_let_no_answer_out_of_its_place():
@@ -316,7 +366,7 @@ def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
     code, out, err = call("test", "r", "--junit", "s.xml", "--html", "s.html")
     assert code == 0, out + err
     assert "360 calls" in out
-    assert "pass: none of 1 invariants got worse" in out
+    assert "pass: none of 2 invariants got worse" in out
     assert ET.parse(tmp_path / "s.xml").getroot().get("failures") == "0"
     assert "c39" in (tmp_path / "s.html").read_text()
     recording(tmp_path / "recordings", "new", {f"q {n}": "yes" if n > 9 else "no" for n in range(40)})
@@ -376,8 +426,10 @@ def waits(result):
 def test_no_traffic_begins_before_the_suite_passes_on_this_very_document(due):
     shown(due, "pass", document="another")
     assert "has not been run" in waits(due.upgrade())
+    due.clock.advance(1)
     shown(due, "hold", reason="too few cases")
     assert waits(due.upgrade()) == "the regression suite holds: too few cases"
+    due.clock.advance(1)
     shown(due, "fail", reason="3 cases flip")
     result = due.upgrade()
     assert waits(result) == "the regression suite fails: 3 cases flip"
@@ -424,5 +476,5 @@ def test_upgrade_runs_the_suite_where_it_may(tmp_path):
     assert "the regression suite has not been run" in out
     code, out = call("upgrade", "r", "--yes")
     assert code == 3, out
-    assert "pass: none of 1 invariants got worse" in out
+    assert "pass: none of 2 invariants got worse" in out
     assert "regression → shadow" in out

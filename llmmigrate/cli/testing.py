@@ -100,9 +100,9 @@ def run_and_keep(
 ) -> SuiteResult:
     """Run a document's suite, keep the run as evidence, and print it; raises DocumentInvalid and StoreError."""
     from llmmigrate.models import default_clients
-    from llmmigrate.regression.assertions import Hooks
     from llmmigrate.regression.running import calls_of, run_suite, to_json
     from llmmigrate.regression.suite import load_suite
+    from llmmigrate.regression.watched import hooks
     from llmmigrate.store.evidence import KeptAnswers, RegressionRun, put_run
 
     migration, root = document.migration, run.settings.root
@@ -126,7 +126,7 @@ def run_and_keep(
                 answers=None if fresh else KeptAnswers(store.telemetry, store.now()),
                 at_once=at_once,
                 max_cost=max_cost,
-                hooks=Hooks(python=python),
+                hooks=hooks(python=python),
                 watch=progress,
             )
         finally:

@@ -20,7 +20,9 @@ from llmmigrate.regression.assertions import Hooks
 from llmmigrate.regression.assertions import Outcome as Judged
 from llmmigrate.regression.cases import Case
 from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
+from llmmigrate.regression.given import Given
 from llmmigrate.regression.suite import Suite
+from llmmigrate.regression.watched import PREFIX, Answered, watched
 from llmmigrate.verdict import Answer
 
 RunName = Literal["target", "control", "again"]
@@ -91,12 +93,14 @@ class SuiteResult:
         """One sentence on the verdict."""
         if self.stopped is not None:
             return self.stopped
-        if not self.verdicts:
+        asserted = [one for one in self.verdicts if not one.invariant.startswith(PREFIX)]
+        if not asserted and self.verdict != "fail":
             return "no case asserts anything: nothing is shown"
-        worst = [one for one in self.verdicts if one.verdict == self.verdict]
         if self.verdict == "pass":
             return f"none of {len(self.verdicts)} invariants got worse"
-        return f"{len(worst)} of {len(self.verdicts)} invariants: {worst[0].invariant}: {worst[0].reason}"
+        worst = [one for one in (self.verdicts if self.verdict == "fail" else asserted) if one.verdict == self.verdict]
+        number = "1 invariant" if len(worst) == 1 else f"{len(worst)} invariants"
+        return f"{number} of {len(self.verdicts)}: {worst[0].invariant}: {worst[0].reason}"
 
 
 def calls_of(suite: Suite, repetitions: int) -> int:
@@ -245,8 +249,10 @@ class _Running:
         for result in self._results:
             for run in RUNS:
                 result.outcomes[run] = [judged(result.case, found or (), hooks=hooks) for found in result.answers[run]]
-        verdicts = judge(_invariants(self._results), rules)
-        verdict = verdict_of(verdicts)
+        asserted, seen = _invariants(self._results), watched([_answered(result) for result in self._results])
+        verdicts = judge({**asserted, **seen}, rules)
+        proved = verdict_of(one for one in verdicts if one.invariant in asserted)
+        verdict: Answer = "fail" if any(one.verdict == "fail" for one in verdicts) else proved
         missing = sum(found is None for result in self._results for run in RUNS for found in result.answers[run])
         stopped = None
         if missing:
@@ -287,6 +293,15 @@ def _invariants(results: Sequence[CaseResult]) -> dict[str, list[CaseOutcomes]]:
                 )
             )
     return found
+
+
+def _answered(result: CaseResult) -> Answered:
+    """Return the last answers to a case, by run: what comes of the whole conversation."""
+
+    def last(found: list[RoundAnswer] | None) -> Given | None:
+        return found[-1].given if found else None
+
+    return Answered(result.case.id, *([last(found) for found in result.answers[run]] for run in RUNS))
 
 
 def _names(case: Case) -> dict[str, str]:
