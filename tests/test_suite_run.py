@@ -21,7 +21,7 @@ from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask
 from llmmigrate.regression.assertions import Hooks
 from llmmigrate.regression.given import Given
 from llmmigrate.regression.running import calls_of, run_suite
-from llmmigrate.regression.suite import read_suite
+from llmmigrate.regression.suite import load_suite, read_suite
 from llmmigrate.regression.watched import PREFIX, hooks
 from llmmigrate.scaffold import shipped_templates
 from llmmigrate.store.evidence import KeptAnswers, RegressionRun, latest_run, put_run
@@ -478,3 +478,59 @@ def test_upgrade_runs_the_suite_where_it_may(tmp_path):
     assert code == 3, out
     assert "pass: none of 2 invariants got worse" in out
     assert "regression → shadow" in out
+
+
+def test_check_reads_suites_and_holds_their_requests_against_providers(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    call("init", ".")
+    models = ("--from", "openai/gpt-4.1", "--to", "anthropic/claude-sonnet-4-5-20250929")
+    call("new", "-m", "m", "--route", "r", *models)
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    file.write_text(with_suite(file.read_text()))
+    suite = tmp_path / "regression" / "s.yaml"
+    suite.write_text("cases:\n  - {id: a, inputs: x}\n")
+    code, out = call("check")
+    assert code == 6
+    assert "SUI-01" in out
+    assert "regression/s.yaml:2" in out
+    suite.write_text("cases:\n  - {id: a, input: x, params: {logit_bias: {'50256': -100}}}\n")
+    code, out = call("check")
+    assert "ANT-10" in out
+    assert "regression/s.yaml:2" in out
+
+
+def test_a_draft_is_a_suite_that_loads(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    call("init", ".")
+    call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
+    code, out = call("draft", "r")
+    assert code == 1
+    call("upgrade", "r")
+    code, out = call("draft", "r")
+    assert (code, "no texts of r were kept" in out) == (2, True)
+    lines = [{"messages": [{"role": "user", "content": f"What is {n} + 1?"}], "expected": str(n + 1)} for n in range(3)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    code, out = call("draft", "r", "--from", "p.jsonl")
+    assert code == 0, out
+    assert "3 cases" in out
+    assert len(load_suite(tmp_path / "regression" / "r.yaml").cases) == 3
+    code, out = call("draft", "r", "--from", "p.jsonl")
+    assert (code, "is not written over" in out) == (2, True)
+    (tmp_path / "f.yaml").write_text(
+        "prompts: ['Answer: {{q}}']\nproviders: [openai:gpt-4.1]\n"
+        "tests:\n  - vars: {q: hello}\n    assert: [{type: icontains, value: hi}]\n"
+    )
+    code, out = call("draft", "r", "--from", "f.yaml", "-o", "own.yaml")
+    assert code == 0, out
+    assert len(load_suite(tmp_path / "own.yaml").cases) == 1
+    assert call("draft", "r", "--from", "none.jsonl", "-o", "x.yaml")[0] == 2

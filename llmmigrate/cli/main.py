@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "schema": "documents",
         "list-templates": "documents",
         "rebase": "author",
+        "draft": "drafting",
     },
     "verify": {
         "check": "verify",

@@ -92,6 +92,7 @@ def check(
         per_second=rps,
         git_base=git_base,
         requests=_captured(run, requests) if requests is not None else None,
+        suites=lambda document: _suite_requests(run, document),
     )
     if format in (CheckFormat.github, CheckFormat.junit, CheckFormat.sarif):
         text = {
@@ -112,6 +113,25 @@ def check(
     if format in (None, CheckFormat.table):
         _print(run, report, rps, notes=run.verbose or requests is not None)
     return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
+
+
+def _suite_requests(run: Project, document: Document) -> Iterator[Asked]:
+    """Give what the cases of a document's suite ask; raises DocumentInvalid."""
+    from llmmigrate.preflight import Asked, Place
+    from llmmigrate.regression.asking import first_messages
+    from llmmigrate.regression.suite import load_suite
+
+    name, root = document.migration.regression.suite, run.settings.root
+    assert name is not None
+    for case in load_suite(root / name, root=root).cases:
+        yield Asked(
+            messages=first_messages(case),
+            tools=case.tools,
+            tool_choice=case.tool_choice,
+            response_format=case.response_format,
+            params=case.params,
+            place=Place(name, case.place[0], case.id),
+        )
 
 
 def _captured(run: Project, file: Path) -> Iterator[Asked | Unreadable]:

@@ -109,6 +109,13 @@ DOCUMENT_RULES = (
         "Put the change into a new revision; where it was never applied anywhere, name that store with --db.",
     ),
     RuleInfo(
+        "SUI-01",
+        "error",
+        "the regression suite cannot be read",
+        "No traffic begins before the suite passes, and half of a suite shows half of the truth.",
+        "Correct the place that the finding names: docs/suite.md has the form of suites.",
+    ),
+    RuleInfo(
         "DEP-01",
         "error",
         "a model retires before the migration ends",

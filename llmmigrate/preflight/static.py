@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from llmmigrate.document import Document, edited_part, load_readable
-from llmmigrate.exceptions import DocumentError, GraphError, Problem, RefusedError
+from llmmigrate.exceptions import DocumentError, DocumentInvalid, GraphError, Problem, RefusedError
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
@@ -52,13 +52,16 @@ def check(
     per_second: float | None = None,
     git_base: str | None = None,
     requests: Iterable[Asked | Unreadable] | None = None,
+    suites: Callable[[Document], Iterable[Asked]] | None = None,
 ) -> Report:
     """Check every document of a project, or those of the revisions in `only`.
 
     `states` are the routes of a history store and `applied` the revisions in its history, None without one: with them
     an edited document that was applied is found, and what is completed is not held against deadlines nor against facts
     of providers. `per_second` is the traffic that timetables reckon with. `requests` are held against the documents
-    that are still to come; they are read once and not kept. Reads files, and git where `git_base` is given; writes
+    that are still to come; they are read once and not kept. `suites` gives the requests of the suite that a document
+    names, and raises DocumentInvalid for one that cannot be read. Reads files, and git where `git_base` is given;
+    writes
     nothing. Raises SettingsError for a `git_base` that git does not know, and RefusedError for requests where documents
     of several routes are checked: what one route sends says nothing of another.
     """
@@ -79,12 +82,45 @@ def check(
     if requests is not None:
         _one_route(coming)
     checkers = [Checker(one, file=places.file(one.name), per_second=per_second) for one in coming]
+    if suites is not None:
+        for checker, document in zip(checkers, coming, strict=True):
+            report.findings += _suite(settings, document, checker, suites)
     report.findings += hold(checkers, requests or ())
     if only:
         report.findings = [one for one in report.findings if one.revision in only or one.revision is None]
         report.documents = [one for one in report.documents if one.migration.revision in only]
     report.findings.sort(key=lambda one: (one.file, one.severity != "error", one.line, one.column))
     return report
+
+
+def _suite(
+    settings: Settings, document: Document, checker: Checker, suites: Callable[[Document], Iterable[Asked]]
+) -> list[Finding]:
+    """Show a checker the requests of a document's suite; return what keeps the suite from being read."""
+    suite = document.migration.regression.suite
+    if suite is None or not (settings.root / suite).is_file():
+        return []
+    try:
+        for asked in suites(document):
+            checker.see(asked)
+    except DocumentInvalid as error:
+        rule = RULES["SUI-01"]
+        return [
+            Finding(
+                rule.id,
+                rule.severity,
+                problem.message,
+                suite,
+                problem.line,
+                problem.column,
+                problem.path,
+                document.route,
+                document.revision,
+                rule.instead,
+            )
+            for problem in error.problems
+        ]
+    return []
 
 
 def check_document(settings: Settings, graph: Graph, document: Document, *, now: datetime) -> list[Finding]:

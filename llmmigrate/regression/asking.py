@@ -69,6 +69,19 @@ def asked_rounds(case: Case) -> int:
     return sum(one.answer is None for one in case.rounds)
 
 
+def first_messages(case: Case) -> list[Mapping[str, Any]]:
+    """Return the messages of the first answer that a case asks for: all of its history that is fixed."""
+    messages: list[Mapping[str, Any]] = []
+    called: Sequence[Mapping[str, Any]] = ()
+    for one in case.rounds:
+        messages += [*_results(one, called), *one.messages]
+        if one.answer is None:
+            break
+        messages.append(one.answer)
+        called = one.answer.get("tool_calls") or ()
+    return messages
+
+
 def answer_key(case: Case, side: Side, run: str, repetition: int) -> str:
     """Return under which key the answers to a case are kept: the SHA-256 of all that they depend on.
 

@@ -1,0 +1,97 @@
+"""The command that begins a regression suite: draft, from captured requests or from a suite of another tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmmigrate.cli.context import Format, MaybeTarget, exits, project
+from llmmigrate.exceptions import ExitCode, RefusedError
+from llmmigrate.files import replace_file
+
+if TYPE_CHECKING:
+    from llmmigrate.regression.writing import Imported
+
+_SAMPLES = 5000
+_LEFT = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command("draft")(exits(draft))
+
+
+def draft(
+    context: typer.Context,
+    target: MaybeTarget = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; regression/ROUTE.yaml by default.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="A promptfoo configuration, or OpenAI requests as JSON lines."),
+    ] = None,
+    cases: Annotated[int, typer.Option("--cases", metavar="N", help="Cases at most, of captured requests.")] = 40,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
+) -> int:
+    """Write a first regression suite.
+
+    From the texts that routers kept of a route (`sample` in its configuration), different ones of each input type, with
+    what held of the answers on record; or from a suite of another tool. A proposal: read every case.
+
+    \b
+    Example: llmmigrate draft support
+    Example: llmmigrate draft support --from promptfooconfig.yaml
+    """
+    from llmmigrate.regression.drafting import draft as drafted
+    from llmmigrate.regression.drafting import drafted_text
+    from llmmigrate.regression.watched import hooks
+
+    run = project(context, format)
+    if not 1 <= cases <= 5000:
+        raise RefusedError("--cases must be from 1 to 5000")
+    route = run.target(target).route
+    file = output if output is not None else run.settings.root / "regression" / f"{route}.yaml"
+    if file.exists():
+        raise RefusedError(f"{file} is there already, and is not written over", hint="--output FILE")
+    if source is not None:
+        made = _imported(source)
+        text = made.text(f"Taken over from {source.name}. Read every case before it decides anything.")
+    else:
+        samples = run.look().telemetry.samples(route, limit=_SAMPLES)
+        if not samples:
+            raise RefusedError(
+                f"no texts of {route} were kept",
+                hint=f'[routes.{route}] sample = "1%" in llmmigrate.toml lets routers keep some; or --from FILE',
+            )
+        made = drafted(samples, most=cases, hooks=hooks(python=False))
+        text = drafted_text(samples, made)
+    number = len(made.data.get("cases", []))
+    if not number:
+        raise RefusedError("nothing could be made a case of", hint="; ".join(map(str, made.left_out[:1])) or None)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(file, text.encode("utf-8"))
+    left = [str(one) for one in made.left_out]
+    run.emit({"route": route, "file": str(file), "cases": number, "left_out": left})
+    run.say(f"{file}: {number} cases. It is a proposal: read each, and add what would hurt most.")
+    for words in left[:_LEFT]:
+        run.say(f"  not taken over: {words}")
+    if len(left) > _LEFT:
+        run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
+    run.say(f"Then name it in the document: regression: {{suite: {file.name}}}, and: llmmigrate test {route}")
+    return int(ExitCode.DONE)
+
+
+def _imported(source: Path) -> Imported:
+    from llmmigrate.regression.openai_jsonl import import_openai
+    from llmmigrate.regression.promptfoo import import_promptfoo
+    from llmmigrate.regression.suite_files import ProjectFiles
+
+    try:
+        raw = source.read_bytes()
+    except OSError as error:
+        raise RefusedError(f"{source} cannot be read: {error.strerror}") from error
+    if source.suffix in (".yaml", ".yml"):
+        return import_promptfoo(raw, source.name, files=ProjectFiles(source.parent))
+    return import_openai(raw, source.name)
