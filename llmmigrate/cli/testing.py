@@ -211,6 +211,7 @@ class _Progress:
 
 
 def _print(run: Project, result: SuiteResult) -> None:
+    from llmmigrate.regression.excerpts import excerpt
     from llmmigrate.regression.reports import failures_of, flips_of
 
     flipped = flips_of(result)
@@ -229,10 +230,8 @@ def _print(run: Project, result: SuiteResult) -> None:
         table.add_row(f"  {one.invariant}", one.verdict, str(len(one.flips)), str(len(one.gains)), one.reason)
     if result.verdicts:
         run.show(table)
-    errors = ", ".join(f"{count} {name}" for name, count in result.errors.items())
+    for name, count in result.errors.items():
+        run.say(f"  failed calls: {count:,} {name}, such as {excerpt(result.examples.get(name, ''), 200)}")
     cost = f"${result.cost:,.2f}" + (f" and {result.unpriced:,} answers without a price" if result.unpriced else "")
-    run.say(
-        f"{result.calls:,} calls, {result.kept:,} answers of an earlier run, {cost}"
-        + (f"; errors: {errors}" if errors else "")
-    )
+    run.say(f"{result.calls:,} calls, {result.kept:,} answers of an earlier run, {cost}")
     run.say(f"{result.verdict}: {result.reason}")

@@ -72,7 +72,8 @@ class SuiteResult:
     """What a run of a suite came to.
 
     `verdicts` are by invariant, failed ones first. `calls` were made, `kept` answers were there already; `cost` is what
-    the calls cost in US dollars, of which `unpriced` have no known price. `stopped` says why not all was asked.
+    the calls cost in US dollars, of which `unpriced` have no known price. `errors` counts failed calls by class, and
+    `examples` has the words of one of each. `stopped` says why not all was asked.
     """
 
     suite: str
@@ -86,6 +87,7 @@ class SuiteResult:
     cost: float
     unpriced: int
     errors: Mapping[str, int]
+    examples: Mapping[str, str]
     stopped: str | None = None
 
     @property
@@ -175,6 +177,7 @@ class _Running:
         self._done = self._total = self._kept = self._calls = self._unpriced = 0
         self._cost = 0.0
         self._errors: dict[str, int] = {}
+        self._examples: dict[str, str] = {}
 
     async def all(self, at_once: int) -> None:
         """Ask everything; all repetitions of a round of cases before the next."""
@@ -237,6 +240,7 @@ class _Running:
         for one in found:
             if one.error is not None:
                 self._errors[one.error] = self._errors.get(one.error, 0) + 1
+                self._examples.setdefault(one.error, one.detail)
                 if one.error in _TOO_MANY:
                     gate.fewer()
             elif one.given is not None and one.given.cost_usd is None:
@@ -270,6 +274,7 @@ class _Running:
             cost=self._cost,
             unpriced=self._unpriced,
             errors=dict(sorted(self._errors.items())),
+            examples=dict(self._examples),
             stopped=stopped,
         )
 
@@ -337,6 +342,7 @@ def to_json(result: SuiteResult) -> dict[str, Any]:
         "cost_usd": result.cost,
         "unpriced": result.unpriced,
         "errors": dict(result.errors),
+        "error_examples": dict(result.examples),
         "stopped": result.stopped,
         "invariants": [one.to_json() for one in result.verdicts],
     }
