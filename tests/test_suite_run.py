@@ -134,6 +134,13 @@ def test_nothing_is_asked_beyond_its_cost_and_the_verdict_holds():
     assert "were not asked for: $0.5" in result.reason
 
 
+def test_a_cost_that_nobody_can_tell_is_not_run_up():
+    result, old, new = run(suite_of(), old=Scripted(cost=None), new=Scripted(cost=None), max_cost=1.0, at_once=2)
+    assert result.verdict == "hold"
+    assert len(old.requests) + len(new.requests) < 10
+    assert "have no known price" in result.reason
+
+
 def test_calls_at_once_are_bounded_and_fewer_after_a_model_says_so():
     new = Scripted()
     run(suite_of(), new=new, at_once=5)

@@ -133,7 +133,11 @@ def run_and_keep(
             await clients.close()
 
     with _Progress(run) as progress:
-        result = asyncio.run(ask(progress))
+        try:
+            result = asyncio.run(ask(progress))
+        except KeyboardInterrupt:
+            run.err.print("Interrupted: what was answered is kept, and the same command goes on from there.")
+            raise
     put_run(
         store.telemetry,
         RegressionRun(

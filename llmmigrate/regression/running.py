@@ -126,10 +126,11 @@ async def run_suite(
 ) -> SuiteResult:
     """Ask every case of both models, and decide. Raises nothing for what models or their providers do.
 
-    Where `max_cost` is reached nothing more is asked, and the verdict holds.
+    Where `max_cost` is reached, or calls have no known price to hold against it, nothing more is asked and the verdict
+    holds.
     """
-    running = _Running(suite, {"target": target, "control": control, "again": control}, clients, answers, watch)
-    running.repetitions, running.max_cost = repetitions, max_cost
+    sides: dict[RunName, Side] = {"target": target, "control": control, "again": control}
+    running = _Running(suite, sides, clients, answers, watch, repetitions=repetitions, max_cost=max_cost)
     await running.all(at_once)
     return running.result(hooks, rules)
 
@@ -157,8 +158,7 @@ class _Gate:
 
 
 class _Running:
-    repetitions = 1
-    max_cost: float | None = None
+    """One run of a suite: what was asked, what came, and what it cost."""
 
     def __init__(
         self,
@@ -167,8 +167,13 @@ class _Running:
         clients: Clients,
         kept: Answers | None,
         watch: Callable[[Moment], None] | None,
+        *,
+        repetitions: int,
+        max_cost: float | None,
     ) -> None:
         self._suite = suite
+        self._repetitions = repetitions
+        self._max_cost = max_cost
         self._sides = sides
         self._clients = clients
         self._answers = kept
@@ -182,7 +187,7 @@ class _Running:
     async def all(self, at_once: int) -> None:
         """Ask everything; all repetitions of a round of cases before the next."""
         for case in self._suite.cases:
-            times = case.repetitions or self.repetitions
+            times = case.repetitions or self._repetitions
             self._results.append(CaseResult(case, {run: [None] * times for run in RUNS}))
             self._total += asked_rounds(case) * times * len(RUNS)
         gates = {side.model: _Gate(at_once) for side in self._sides.values()}
@@ -198,7 +203,8 @@ class _Running:
 
     @property
     def _spent(self) -> bool:
-        return self.max_cost is not None and self._cost >= self.max_cost
+        """Whether no more may be asked: what is allowed is spent, or nobody can tell."""
+        return self._max_cost is not None and (self._cost >= self._max_cost or self._unpriced > 0)
 
     def _jobs(self) -> Iterator[tuple[CaseResult, RunName, int]]:
         most = max((len(result.answers["target"]) for result in self._results), default=0)
@@ -260,7 +266,10 @@ class _Running:
         missing = sum(found is None for result in self._results for run in RUNS for found in result.answers[run])
         stopped = None
         if missing:
-            stopped = f"{missing} of the suite's answers were not asked for: ${self._cost:,.2f} were spent"
+            why = f"${self._cost:,.2f} were spent"
+            if self._unpriced:
+                why = f"{self._unpriced} calls have no known price, so that a cost cannot be kept to"
+            stopped = f"{missing} of the suite's answers were not asked for: {why}"
             verdict = "fail" if verdict == "fail" else "hold"
         return SuiteResult(
             suite=self._suite.name,
@@ -268,7 +277,7 @@ class _Running:
             verdict=verdict,
             verdicts=tuple(verdicts),
             cases=tuple(self._results),
-            repetitions=self.repetitions,
+            repetitions=self._repetitions,
             calls=self._calls,
             kept=self._kept,
             cost=self._cost,
