@@ -72,11 +72,13 @@ def test_a_line_is_a_request_or_an_object_that_has_one(tmp_path):
         b"",
         {"request": BODY, "id": "case 7", "answer": {}},
         {"custom_id": "c", "method": "POST", "body": BODY},
+        {**BODY, "body": {"messages": []}},
     )
-    plain, wrapped, batch = read_requests(file, name="r.jsonl")
+    plain, wrapped, batch, own = read_requests(file, name="r.jsonl")
     assert plain == Asked([HELLO], [SEARCH], "auto", None, {"temperature": 0}, Place("r.jsonl", 1))
     assert wrapped == Asked([HELLO], params={"temperature": 0}, place=Place("r.jsonl", 3, "case 7"))
     assert batch.place == Place("r.jsonl", 4, "c")
+    assert own.messages == [HELLO]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path):
 def test_a_mark_of_byte_order_and_a_missing_last_newline_do_not_matter(tmp_path):
     file = tmp_path / "r.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps(BODY).encode() + b"\r\n" + json.dumps(BODY).encode())
-    assert [one.place.line for one in read_requests(file, name="r.jsonl")] == [1, 2]
+    assert [one.messages for one in read_requests(file, name="r.jsonl")] == [[HELLO], [HELLO]]
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60) | JSON.map(json.dumps))
