@@ -250,6 +250,16 @@ def test_check_holds_requests_against_the_pair_and_exits_with_6_on_an_error(worl
     assert "REQ-01  error: r.jsonl:2:" in done.stdout
 
 
+def test_no_requests_are_no_success(world):
+    file, _ = lines(world)
+    file.write_bytes(b"\n\n")
+    done = run(world, "--requests", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "r.jsonl has no requests" in done.stderr
+    write(world.folder, {**FORCED, "tool_choice": "auto"}, FORCED | {"tool_choice": "auto"})
+    assert "r.jsonl: 2 requests read." in run(world, "--requests", str(file)).stdout
+
+
 def test_requests_are_told_in_every_form_that_ci_systems_read(world):
     file, _ = lines(world, FORCED, FORCED)
     by_format = {
@@ -258,6 +268,7 @@ def test_requests_are_told_in_every_form_that_ci_systems_read(world):
     assert {done.returncode for done in by_format.values()} == {6}
     [one] = [one for one in json.loads(by_format["json"].stdout)["findings"] if one["rule"] == "ANT-05"]
     assert (one["file"], one["line"], one["direction"], one["requests"]) == ("r.jsonl", 1, "there", 2)
+    assert json.loads(by_format["json"].stdout)["requests"] == 2
     assert one["places"] == ["r.jsonl:1", "r.jsonl:2"]
     assert "::error file=r.jsonl,line=1,col=1,title=ANT-05::tool_choice: to " in by_format["github"].stdout
     cases = {case.get("name"): case for case in ET.fromstring(by_format["junit"].stdout)}
@@ -288,7 +299,9 @@ def test_what_is_completed_is_not_held_against_facts_of_providers(world):
     now = datetime(2026, 11, 25, tzinfo=UTC)
     assert "ANT-01" in {one.rule for one in check(world.config, now=now).findings}
     state = RouteState(route=ROUTE, revision=revision, completed_revision=revision, status="completed")
-    report = check(world.config, now=now, states={ROUTE: state}, requests=iter([Asked([HELLO])]))
+    with pytest.raises(RefusedError, match="no document is still to come"):
+        check(world.config, now=now, states={ROUTE: state}, requests=iter([Asked([HELLO])]))
+    report = check(world.config, now=now, states={ROUTE: state})
     assert "ANT-01" not in {one.rule for one in report.findings}
 
 
