@@ -428,6 +428,7 @@ def test_failures_of_two_providers_are_told_apart_once_for_both_ways(rule):
     assert of(rule, found(document(GPT_4O, SONNET))) == [("note", "both", "target.model")]
     assert of(rule, found(document(GPT_4O, GPT_5))) == []
     assert of(rule, found(document(GPT_4O, OWN))) == []
+    assert of(rule, found(document(SONNET, GEMINI_3))) == [("note", "both", "target.model")]
 
 
 def test_open_conversations_are_told_of_where_providers_differ():
