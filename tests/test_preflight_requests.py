@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
@@ -27,6 +28,7 @@ from tests.test_preflight_rules import (
     OPUS_5_5,
     SEARCH,
     SONNET,
+    after_a_call,
     document,
     found,
     of,
@@ -194,6 +196,13 @@ def test_what_many_requests_have_in_common_is_told_once_with_its_first_places():
     assert sampling.message.endswith("[5 requests, first r.jsonl:1, r.jsonl:2, r.jsonl:3]")
     [prefill] = [one for one in findings if one.rule == "ANT-03"]
     assert (prefill.requests, prefill.path) == (5, "messages[0]")
+
+
+def test_a_request_counts_once_however_often_something_is_found_in_it():
+    both = [{**message, "content": "x"} for message in after_a_call("abcDEF123")]
+    findings = found(document(GPT_4O, MISTRAL), {"messages": both * 3}, {"messages": [HELLO]}, {"messages": both})
+    [order] = [one for one in findings if one.rule == "MIS-02"]
+    assert (order.requests, order.places, order.path) == (2, ("r.jsonl:1", "r.jsonl:3"), "messages[1]")
 
 
 def test_findings_stay_few_however_many_names_requests_bring():
@@ -376,3 +385,18 @@ def test_real_tools_are_written_as_every_provider_takes_them_or_a_rule_names_the
     takes = DIALECTS[dialect].names
     assert all(takes is not None and not takes.fullmatch(one) for one in refused)
     assert bool(refused) == (dialect in {"openai", "mistral"})
+
+
+def test_requests_are_not_kept(tmp_path):
+    file = tmp_path / "many.jsonl"
+    with file.open("w") as handle:
+        for number in range(3000):
+            text = {"role": "user", "content": f"{number} " * 500}
+            handle.write(json.dumps({"messages": [text], "temperature": 0, "id": f"r{number}"}) + "\n")
+    tracemalloc.start()
+    findings = findings_of(document(GPT_4O, OPUS_4_7), read_requests(file, name="many.jsonl"), file="d.yaml")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    [one] = [one for one in findings if one.rule == "ANT-04"]
+    assert (one.requests, one.places[0]) == (3000, "many.jsonl:1 (r0)")
+    assert peak < 2_000_000 < file.stat().st_size

@@ -477,6 +477,7 @@ def test_places_in_messages_are_those_of_the_request_where_the_document_has_a_pr
     assert ("warning", "there", "messages[3]") in of("HIST-01", found(there, request))
     early = document(GPT_4O, "openai/o1-mini", sides={"target": {"system": "prompts/new.md"}})
     assert of("OAI-06", found(early, {"messages": [HELLO]})) == [("error", "there", "target.system")]
+    assert of("OAI-06", found(early)) == [("error", "there", "target.system")]
 
 
 def test_two_claudes_that_can_write_as_much_are_no_change():
