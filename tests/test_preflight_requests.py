@@ -95,6 +95,8 @@ def test_a_line_is_a_request_or_an_object_that_has_one(tmp_path):
         ({"messages": "hello"}, "messages must be a list of objects, each with a role"),
         ({"messages": [{"content": "hello"}]}, "messages must be a list of objects, each with a role"),
         ({"messages": [{**HELLO, "tool_calls": {"id": 1}}]}, "tool_calls of a message must be a list"),
+        ({"messages": [{**HELLO, "tool_calls": [{"id": []}]}]}, "ids of tool calls must be texts"),
+        ({"messages": [{**HELLO, "tool_call_id": {}}]}, "ids of tool calls must be texts"),
         ({**BODY, "tools": {"name": "x"}}, "tools must be a list of objects"),
         ({**BODY, "tool_choice": 1}, "tool_choice must be a word or an object"),
         ({**BODY, "response_format": "json"}, "response_format must be an object"),
