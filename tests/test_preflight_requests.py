@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
@@ -27,6 +28,7 @@ from tests.test_preflight_rules import (
     OPUS_5_5,
     SEARCH,
     SONNET,
+    after_a_call,
     document,
     found,
     of,
@@ -72,11 +74,13 @@ def test_a_line_is_a_request_or_an_object_that_has_one(tmp_path):
         b"",
         {"request": BODY, "id": "case 7", "answer": {}},
         {"custom_id": "c", "method": "POST", "body": BODY},
+        {**BODY, "body": {"messages": []}},
     )
-    plain, wrapped, batch = read_requests(file, name="r.jsonl")
+    plain, wrapped, batch, own = read_requests(file, name="r.jsonl")
     assert plain == Asked([HELLO], [SEARCH], "auto", None, {"temperature": 0}, Place("r.jsonl", 1))
     assert wrapped == Asked([HELLO], params={"temperature": 0}, place=Place("r.jsonl", 3, "case 7"))
     assert batch.place == Place("r.jsonl", 4, "c")
+    assert own.messages == [HELLO]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,8 @@ def test_a_line_is_a_request_or_an_object_that_has_one(tmp_path):
         ({"messages": "hello"}, "messages must be a list of objects, each with a role"),
         ({"messages": [{"content": "hello"}]}, "messages must be a list of objects, each with a role"),
         ({"messages": [{**HELLO, "tool_calls": {"id": 1}}]}, "tool_calls of a message must be a list"),
+        ({"messages": [{**HELLO, "tool_calls": [{"id": []}]}]}, "ids of tool calls must be texts"),
+        ({"messages": [{**HELLO, "tool_call_id": {}}]}, "ids of tool calls must be texts"),
         ({**BODY, "tools": {"name": "x"}}, "tools must be a list of objects"),
         ({**BODY, "tool_choice": 1}, "tool_choice must be a word or an object"),
         ({**BODY, "response_format": "json"}, "response_format must be an object"),
@@ -120,7 +126,7 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path):
 def test_a_mark_of_byte_order_and_a_missing_last_newline_do_not_matter(tmp_path):
     file = tmp_path / "r.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps(BODY).encode() + b"\r\n" + json.dumps(BODY).encode())
-    assert [one.place.line for one in read_requests(file, name="r.jsonl")] == [1, 2]
+    assert [one.messages for one in read_requests(file, name="r.jsonl")] == [[HELLO], [HELLO]]
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60) | JSON.map(json.dumps))
@@ -194,6 +200,13 @@ def test_what_many_requests_have_in_common_is_told_once_with_its_first_places():
     assert (prefill.requests, prefill.path) == (5, "messages[0]")
 
 
+def test_a_request_counts_once_however_often_something_is_found_in_it():
+    both = [{**message, "content": "x"} for message in after_a_call("abcDEF123")]
+    findings = found(document(GPT_4O, MISTRAL), {"messages": both * 3}, {"messages": [HELLO]}, {"messages": both})
+    [order] = [one for one in findings if one.rule == "MIS-02"]
+    assert (order.requests, order.places, order.path) == (2, ("r.jsonl:1", "r.jsonl:3"), "messages[1]")
+
+
 def test_findings_stay_few_however_many_names_requests_bring():
     requests = [{"tools": [tool(f"tool.{number}")]} for number in range(200)]
     findings = [one for one in found(document(SONNET, GPT_4O), *requests) if one.rule == "TOOL-01"]
@@ -248,6 +261,16 @@ def test_check_holds_requests_against_the_pair_and_exits_with_6_on_an_error(worl
     assert "REQ-01  error: r.jsonl:2:" in done.stdout
 
 
+def test_no_requests_are_no_success(world):
+    file, _ = lines(world)
+    file.write_bytes(b"\n\n")
+    done = run(world, "--requests", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "r.jsonl has no requests" in done.stderr
+    write(world.folder, {**FORCED, "tool_choice": "auto"}, FORCED | {"tool_choice": "auto"})
+    assert "r.jsonl: 2 requests read." in run(world, "--requests", str(file)).stdout
+
+
 def test_requests_are_told_in_every_form_that_ci_systems_read(world):
     file, _ = lines(world, FORCED, FORCED)
     by_format = {
@@ -256,6 +279,7 @@ def test_requests_are_told_in_every_form_that_ci_systems_read(world):
     assert {done.returncode for done in by_format.values()} == {6}
     [one] = [one for one in json.loads(by_format["json"].stdout)["findings"] if one["rule"] == "ANT-05"]
     assert (one["file"], one["line"], one["direction"], one["requests"]) == ("r.jsonl", 1, "there", 2)
+    assert json.loads(by_format["json"].stdout)["requests"] == 2
     assert one["places"] == ["r.jsonl:1", "r.jsonl:2"]
     assert "::error file=r.jsonl,line=1,col=1,title=ANT-05::tool_choice: to " in by_format["github"].stdout
     cases = {case.get("name"): case for case in ET.fromstring(by_format["junit"].stdout)}
@@ -286,7 +310,9 @@ def test_what_is_completed_is_not_held_against_facts_of_providers(world):
     now = datetime(2026, 11, 25, tzinfo=UTC)
     assert "ANT-01" in {one.rule for one in check(world.config, now=now).findings}
     state = RouteState(route=ROUTE, revision=revision, completed_revision=revision, status="completed")
-    report = check(world.config, now=now, states={ROUTE: state}, requests=iter([Asked([HELLO])]))
+    with pytest.raises(RefusedError, match="no document is still to come"):
+        check(world.config, now=now, states={ROUTE: state}, requests=iter([Asked([HELLO])]))
+    report = check(world.config, now=now, states={ROUTE: state})
     assert "ANT-01" not in {one.rule for one in report.findings}
 
 
@@ -361,3 +387,18 @@ def test_real_tools_are_written_as_every_provider_takes_them_or_a_rule_names_the
     takes = DIALECTS[dialect].names
     assert all(takes is not None and not takes.fullmatch(one) for one in refused)
     assert bool(refused) == (dialect in {"openai", "mistral"})
+
+
+def test_requests_are_not_kept(tmp_path):
+    file = tmp_path / "many.jsonl"
+    with file.open("w") as handle:
+        for number in range(3000):
+            text = {"role": "user", "content": f"{number} " * 500}
+            handle.write(json.dumps({"messages": [text], "temperature": 0, "id": f"r{number}"}) + "\n")
+    tracemalloc.start()
+    findings = findings_of(document(GPT_4O, OPUS_4_7), read_requests(file, name="many.jsonl"), file="d.yaml")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    [one] = [one for one in findings if one.rule == "ANT-04"]
+    assert (one.requests, one.places[0]) == (3000, "many.jsonl:1 (r0)")
+    assert peak < 2_000_000 < file.stat().st_size

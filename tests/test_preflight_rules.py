@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from llmmigrate.document import Document, load_text
+from llmmigrate.models import costmap
 from llmmigrate.preflight import Asked, Place, findings_of
+from llmmigrate.preflight.capability import entry_of
 from llmmigrate.preflight.case import Case, ways
 from llmmigrate.preflight.catalogue import PROVIDER_RULES, RULES
 from tests.test_document import EXAMPLE
@@ -426,6 +428,7 @@ def test_failures_of_two_providers_are_told_apart_once_for_both_ways(rule):
     assert of(rule, found(document(GPT_4O, SONNET))) == [("note", "both", "target.model")]
     assert of(rule, found(document(GPT_4O, GPT_5))) == []
     assert of(rule, found(document(GPT_4O, OWN))) == []
+    assert of(rule, found(document(SONNET, GEMINI_3))) == [("note", "both", "target.model")]
 
 
 def test_open_conversations_are_told_of_where_providers_differ():
@@ -474,6 +477,7 @@ def test_places_in_messages_are_those_of_the_request_where_the_document_has_a_pr
     assert ("warning", "there", "messages[3]") in of("HIST-01", found(there, request))
     early = document(GPT_4O, "openai/o1-mini", sides={"target": {"system": "prompts/new.md"}})
     assert of("OAI-06", found(early, {"messages": [HELLO]})) == [("error", "there", "target.system")]
+    assert of("OAI-06", found(early)) == [("error", "there", "target.system")]
 
 
 def test_two_claudes_that_can_write_as_much_are_no_change():
@@ -519,3 +523,37 @@ def test_the_rule_that_the_page_shows_works():
     [hit] = rule.of_case(Case(there, asked({"frequency_penalty": 1})))
     assert hit.at == ("params", "frequency_penalty")
     assert list(rule.of_case(Case(there, asked({})))) == []
+
+
+def test_a_model_that_stays_and_changes_its_parameters_keeps_its_history():
+    sides = {"target": {"params": {"max_tokens": 100}}, "current": {"params": {"max_tokens": 50}}}
+    stays = document(SONNET, SONNET, sides=sides)
+    assert of("ANT-08", found(stays, {"messages": [HELLO, SIGNED, HELLO]})) == []
+    assert of("HIST-01", found(stays, {"messages": after_a_call()})) == []
+    gemini = document(GEMINI_3, GEMINI_3, sides=sides)
+    assert of("GEM-03", found(gemini, {"messages": after_a_call("call_1__thought__c2ln")})) == []
+
+
+def test_windows_of_one_size_are_no_change():
+    assert of("CTX-01", found(document(GPT_5, GPT_5_1))) == []
+
+
+def test_azure_at_an_address_of_its_own_is_held_to_openai_s_rules():
+    there = document(GPT_4O, "azure/gpt-5", sides={"target": {"api_base": "https://we.openai.azure.com"}})
+    assert of("OAI-02", found(there, {"temperature": 0})) == [("error", "there", "temperature")]
+
+
+@pytest.mark.parametrize(
+    ("model", "known"),
+    [
+        ("openai/gpt-4o", True),
+        ("groq/gpt-4o", False),
+        ("bedrock/converse/us.anthropic.claude-opus-5-5", True),
+        ("bedrock/us.anthropic.claude-opus-5-5", True),
+        ("anthropic/claude-opus-5-5", True),
+        (UNMAPPED, False),
+    ],
+)
+def test_what_another_provider_calls_by_the_same_name_is_not_that_model(model, known):
+    assert (entry_of(model) is not None) == known
+    assert (costmap.facts(model).max_input_tokens is not None) == known

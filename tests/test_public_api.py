@@ -31,7 +31,9 @@ def test_the_public_names_are_pinned_and_there():
         "event_share",
         "normal_mixture_half_width",
         "proportion_interval",
+        "quantile_bound",
         "quantile_difference",
+        "quantile_floor",
         "quantile_interval",
         "sample_ratio_log_e",
     ]

@@ -83,6 +83,7 @@ def check(
         raise RefusedError("--rps must be above 0")
     states, applied = _applied(run)
     only = [document.migration.revision for document in map(run.document, targets or [])]
+    captured = _Captured(run, requests) if requests is not None else None
     report = preflight.check(
         run.settings,
         now=datetime.now(UTC),
@@ -91,9 +92,13 @@ def check(
         only=only,
         per_second=rps,
         git_base=git_base,
-        requests=_captured(run, requests) if requests is not None else None,
+        requests=captured,
         suites=lambda document: _suite_requests(run, document),
     )
+    if captured is not None and not captured.requests and not report.errors:
+        raise RefusedError(
+            f"{captured.name} has no requests: nothing was held against it", hint="--requests FILE.jsonl"
+        )
     if format in (CheckFormat.github, CheckFormat.junit, CheckFormat.sarif):
         text = {
             CheckFormat.github: lambda: formats.github(report.findings),
@@ -106,12 +111,15 @@ def check(
             "ok": not report.errors,
             "errors": len(report.errors),
             "warnings": len(report.warnings),
+            "requests": captured.requests if captured is not None else None,
             "findings": [finding.to_json() for finding in report.findings],
             "documents": [_document_json(report, document) for document in report.documents],
         }
     )
     if format in (None, CheckFormat.table):
-        _print(run, report, rps, notes=run.verbose or requests is not None)
+        _print(run, report, rps, notes=run.verbose or captured is not None)
+        if captured is not None:
+            run.say(f"{captured.name}: {_many(captured.requests, 'request')} read.")
     return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
 
 
@@ -134,11 +142,21 @@ def _suite_requests(run: Project, document: Document) -> Iterator[Asked]:
         )
 
 
-def _captured(run: Project, file: Path) -> Iterator[Asked | Unreadable]:
-    from llmmigrate.preflight import read_requests
+class _Captured:
+    """The requests of a file, read once, and how many they were."""
 
-    whole, root = file.absolute(), run.settings.root
-    return read_requests(file, name=whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(file))
+    def __init__(self, run: Project, file: Path) -> None:
+        whole, root = file.absolute(), run.settings.root
+        self.name = whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(file)
+        self.requests = 0
+        self._file = file
+
+    def __iter__(self) -> Iterator[Asked | Unreadable]:
+        from llmmigrate.preflight import Asked, read_requests
+
+        for one in read_requests(self._file, name=self.name):
+            self.requests += isinstance(one, Asked)
+            yield one
 
 
 def _applied(run: Project) -> tuple[dict[str, RouteState] | None, set[str] | None]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import orjson
+
 from llmmigrate.document import Document
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.base import SYSTEM_ROLES, ChatRequest
@@ -158,9 +160,14 @@ class Case:
     def to(self) -> Model:
         return self.way.to
 
-    @property
+    @cached_property
     def tools(self) -> list[Any]:
         return items(self.params.get("tools"))
+
+    @cached_property
+    def tools_text(self) -> bytes:
+        """The tools as JSON: requests of a route offer the same ones, and what is known of a text is kept."""
+        return orjson.dumps(self.tools, default=dict) if self.tools else b"[]"
 
     def given(self, name: str) -> Any:
         """Return a parameter that is set to something, None where it is not."""

@@ -28,6 +28,15 @@ class _Fold:
     finding: Finding
     requests: int = 0
     places: list[str] = field(default_factory=list)
+    last: int = 0
+
+    def add(self, place: Place, number: int) -> None:
+        """Count a request, once, however often it is found in it."""
+        if number != self.last:
+            self.last = number
+            self.requests += 1
+            if len(self.places) < _FIRST:
+                self.places.append(printable(str(place)))
 
     def told(self) -> Finding:
         if not self.requests:
@@ -47,8 +56,8 @@ class Folds:
         self._folds: dict[tuple[object, ...], _Fold] = {}
         self._kinds: dict[str, int] = {}
 
-    def add(self, finding: Finding, path: Path, place: Place | None) -> None:
-        """Keep a finding at a path, found in a request at a place; None where no request is concerned."""
+    def add(self, finding: Finding, path: Path, place: Place | None, number: int) -> None:
+        """Keep a finding at a path, found in the request of a number, from 1 on; no place where none is concerned."""
         fold = self._folds.get(self._key(finding, path))
         if fold is None and self._kinds.get(finding.rule, 0) >= _KINDS:
             path = path[:1]
@@ -58,9 +67,7 @@ class Folds:
             known = replace(finding, message=printable(finding.message), path=printable(dotted(path)))
             fold = self._folds[self._key(finding, path)] = _Fold(known)
         if place is not None:
-            fold.requests += 1
-            if len(fold.places) < _FIRST:
-                fold.places.append(printable(str(place)))
+            fold.add(place, number)
 
     def told(self) -> list[Finding]:
         """Return one finding for each kind, with its count and its first places."""
@@ -83,7 +90,7 @@ class Checker:
     def __init__(self, document: Document, *, file: str, per_second: float | None = None) -> None:
         self._document = document
         self._file = file
-        self._seen = False
+        self._seen = 0
         self._folds = Folds()
         self._ways = [
             (way, [rule for rule in PROVIDER_RULES if rule.concerns(way)])
@@ -92,17 +99,16 @@ class Checker:
 
     def see(self, asked: Asked) -> None:
         """Look at one request."""
-        self._seen = True
+        self._seen += 1
         try:
             orjson.dumps(list(asked.tools), default=dict)
         except TypeError:
-            words = "its tools are no JSON, or are nested too deeply"
-            self._folds.add(unreadable(Unreadable(asked.place, words)), (), asked.place)
+            self._lose(asked, "its tools are no JSON, or are nested too deeply")
             return
         try:
             self._look(asked)
         except RecursionError:
-            self._folds.add(unreadable(Unreadable(asked.place, "it is nested too deeply")), (), asked.place)
+            self._lose(asked, "it is nested too deeply")
 
     def findings(self) -> list[Finding]:
         """Return what was found; without any request, what the document alone makes of every one."""
@@ -113,6 +119,9 @@ class Checker:
         if not self._seen:
             self._look(None)
         return self._folds.told()
+
+    def _lose(self, asked: Asked, words: str) -> None:
+        self._folds.add(unreadable(Unreadable(asked.place, words)), (), asked.place, self._seen)
 
     def _look(self, asked: Asked | None) -> None:
         for way, rules in self._ways:
@@ -144,7 +153,7 @@ class Checker:
             hint=rule.info.instead,
             direction=direction,
         )
-        self._folds.add(finding, path, place)
+        self._folds.add(finding, path, place, self._seen)
 
 
 def findings_of(
@@ -161,9 +170,9 @@ def findings_of(
 def hold(checkers: Sequence[Checker], requests: Iterable[Asked | Unreadable]) -> list[Finding]:
     """Show requests to checkers, once, and return what was found; lines that are no requests come first."""
     lost = Folds()
-    for asked in requests:
+    for number, asked in enumerate(requests, 1):
         if isinstance(asked, Unreadable):
-            lost.add(unreadable(asked), (), asked.place)
+            lost.add(unreadable(asked), (), asked.place, number)
         else:
             for checker in checkers:
                 checker.see(asked)
@@ -185,15 +194,16 @@ def printable(text: str) -> str:
 def _path(case: Case, at: Path) -> tuple[Path, bool]:
     """Return where a hit stands, and whether that is in the document."""
     side = case.to.side
-    if at[:1] == ("params",) and (case.asked is None or case.in_document(str(at[1]))):
-        return (side, *at), True
-    if at[:1] == ("tools",) and case.in_document("tools"):
+    kind, prompted = at[:1], case.to.system is not None
+    if kind == ("params",):
+        own = case.asked is None or (len(at) > 1 and case.in_document(str(at[1])))
+        return ((side, *at), True) if own else (at[1:], False)
+    if kind == ("tools",) and case.in_document("tools"):
         return (side, "params", *at), True
-    if case.asked is None or at == ("model",):
+    if at[:2] == ("messages", 0) and prompted:
+        return (side, "system"), True
+    if case.asked is None or kind == ("model",):
         return (side, "model"), True
-    if at[:1] == ("params",):
-        return at[1:], False
-    if at[:1] == ("messages",) and len(at) > 1 and case.to.system is not None:
-        index = int(at[1])
-        return ((side, "system"), True) if index == 0 else (("messages", index - 1 + case.leading, *at[2:]), False)
+    if kind == ("messages",) and len(at) > 1 and prompted:
+        return ("messages", int(at[1]) - 1 + case.leading, *at[2:]), False
     return at, False

@@ -90,6 +90,10 @@ def _wrong(body: Mapping[str, Any]) -> str | None:
             "tool_calls of a message must be a list",
         ),
         (
+            all(isinstance(one, (str, type(None))) for one in _ids(items(messages))),
+            "ids of tool calls must be texts",
+        ),
+        (
             tools is None or (isinstance(tools, list) and all(isinstance(one, dict) for one in tools)),
             "tools must be a list of objects",
         ),
@@ -97,3 +101,10 @@ def _wrong(body: Mapping[str, Any]) -> str | None:
         (isinstance(body.get("response_format"), (dict, type(None))), "response_format must be an object"),
     )
     return next((words for right, words in checks if not right), None)
+
+
+def _ids(messages: list[Any]) -> Iterator[object]:
+    for message in messages:
+        yield mapping(message).get("tool_call_id")
+        for call in items(mapping(message).get("tool_calls")):
+            yield mapping(call).get("id")

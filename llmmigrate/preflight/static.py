@@ -63,7 +63,7 @@ def check(
     names, and raises DocumentInvalid for one that cannot be read. Reads files, and git where `git_base` is given;
     writes
     nothing. Raises SettingsError for a `git_base` that git does not know, and RefusedError for requests where documents
-    of several routes are checked: what one route sends says nothing of another.
+    of several routes are checked, since what one route sends says nothing of another, or where none is still to come.
     """
     report = Report()
     report.documents, broken = load_readable(settings.versions, root=settings.root)
@@ -81,6 +81,8 @@ def check(
     coming = [one for one in _coming(graph, states or {}) if not only or one.migration.revision in only]
     if requests is not None:
         _one_route(coming)
+        if not coming and not report.errors:
+            raise RefusedError("no document is still to come that requests could be held against")
     checkers = [Checker(one, file=places.file(one.name), per_second=per_second) for one in coming]
     if suites is not None:
         for checker, document in zip(checkers, coming, strict=True):

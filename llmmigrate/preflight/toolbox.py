@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.tools import to_provider
-from llmmigrate.preflight.case import Case, Path
+from llmmigrate.preflight.case import Path
 
 _WITHIN = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -23,12 +26,12 @@ class Translation:
     unsupported: tuple[tuple[str, str], ...] = ()
 
 
-def translated(case: Case) -> Translation:
-    """Return what `models.tools` writes otherwise for the model at the end of a way, or cannot write."""
-    if not case.tools:
-        return Translation()
-    names = [name for name, _ in functions(case.tools)]
-    made = to_provider([one for one in case.tools if isinstance(one, Mapping)], case.to.dialect)
+@lru_cache(maxsize=256)
+def translated(tools: bytes, dialect: str) -> Translation:
+    """Return what `models.tools` writes otherwise of tools, given as JSON, or cannot write for a dialect."""
+    known: list[Any] = orjson.loads(tools)
+    names = [name for name, _ in functions(known)]
+    made = to_provider([one for one in known if isinstance(one, Mapping)], dialect)
     return Translation(
         tuple(_apart(sentence.removeprefix("tools: "), names) for sentence in made.changed),
         tuple(_apart(sentence, names) for sentence in made.unsupported),

