@@ -32,7 +32,9 @@ def case(name, target="ppp", control="ppp", again="ppp", *, known_failure=False)
 
 
 def steady(number, **runs):
-    return [case(f"c{n}", **runs) for n in range(number)]
+    """Return cases with the same runs, named by them."""
+    named = [run for run in runs.values() if isinstance(run, str)]
+    return [case("-".join([f"c{n}", *named]), **runs) for n in range(number)]
 
 
 def only(cases, rules=None):
@@ -58,9 +60,9 @@ def test_flips_fail_and_come_worst_first():
     found = only([*steady(50), case("half", "ppfff", "ppppp", "ppppp"), *steady(9, target="fff")])
     assert found.verdict == "fail"
     assert len(found.flips) == 10
-    assert str(found.flips[0]) == "c0: control fails 0 of 6, the target 3 of 3"
+    assert str(found.flips[0]) == "c0-fff: control fails 0 of 6, the target 3 of 3"
     assert found.flips[-1].case == "half"
-    assert found.reason.startswith("10 cases flip of 60 that control passes, beyond chance (p = 1.7e-05)")
+    assert found.reason.startswith("10 cases flip, of 60 that control passes, beyond chance (p = 1.7e-05)")
 
 
 def test_gains_pay_for_no_flip():
@@ -107,7 +109,7 @@ def test_a_known_failure_fails_once_it_returns_and_cannot_be_outvoted():
 def test_known_failures_that_stay_away_pass_and_say_how_much_that_proves():
     guards = steady(4, known_failure=True)
     assert only(guards).verdict == "pass"
-    assert "in 12 answers; one that does in 22% would have" in only(guards).reason
+    assert "in 12 answers; one in 22% of them would have" in only(guards).reason
     untold = only([*guards, case("unsure", "hhe", known_failure=True)])
     assert untold.verdict == "hold"
     assert untold.reason == "no telling whether a known failure returned: unsure"
@@ -133,6 +135,32 @@ def test_too_many_undecided_answers_hold():
     assert found.reason == "60 of 270 of the target's answers could not be decided: a judge has to"
 
 
+def test_answers_that_can_no_longer_be_told_count_against_a_pass():
+    """A model that refuses in words that no rule knows is not equal because its answers are uncertain."""
+    assert only(steady(100)).verdict == "pass"
+    vague = only([*steady(85), *steady(15, target="hhh")])
+    assert vague.verdict == "hold"
+    assert "15.0 cases' worth because the target's answers could not be told" in vague.reason
+    alike = only([*steady(85), *steady(15, target="hhh", control="hhp", again="hph")])
+    assert alike.bound < vague.bound
+
+
+def test_a_second_run_of_some_cases_only_is_said():
+    found = only([*steady(40), *(case(f"d{n}", again="") for n in range(5))])
+    assert found.assumed.startswith("control was not run again on 5 of 45 cases")
+
+
+def test_a_case_that_is_given_twice_is_an_error():
+    with pytest.raises(ValueError, match="json: a case is given twice: c0"):
+        only([*steady(3), *steady(1)])
+
+
+def test_cases_that_only_fail_more_often_fail_too():
+    found = only([*steady(30), *steady(30, target="fpp")])
+    assert found.verdict == "fail"
+    assert found.reason.startswith("0 cases flip and 30 more fail more often, of 60 that control passes")
+
+
 def test_control_that_changed_between_its_runs_is_no_measure():
     found = only(steady(40) + steady(20, target="fff", again="fff"))
     assert found.verdict == "hold"
@@ -153,7 +181,7 @@ def test_verdicts_are_plain_data_with_failed_ones_first():
     found = judge({"a": steady(40), "b": steady(3), "c": [*steady(40), *steady(12, target="fff")]})
     assert [one.verdict for one in found] == ["fail", "hold", "pass"]
     assert verdict_of(found) == "fail"
-    assert found[0].to_json()["flips"][0] == {"case": "c0", "control": (0, 6), "target": (3, 3)}
+    assert found[0].to_json()["flips"][0] == {"case": "c0-fff", "control": (0, 6), "target": (3, 3)}
 
 
 def test_more_invariants_ask_for_more_evidence():
@@ -283,9 +311,9 @@ def test_a_bootstrap_covers_the_truth_and_says_nothing_of_one_pair():
     for _ in range(200):
         first = random.gamma(2.0, 50.0, 80)
         second = 0.9 * first * random.gamma(20.0, 1 / 20, 80)
-        low, high = paired_bootstrap(first, second, relative=True, draws=800).interval
+        low, high = paired_bootstrap(first, second, draws=800).interval
         covered += low <= -0.1 <= high
     assert covered >= 0.90 * 200
-    assert paired_bootstrap([1.0], [2.0], relative=True).p == 1.0
+    assert paired_bootstrap([1.0], [2.0]).p == 1.0
     with pytest.raises(ValueError, match="cannot be paired"):
-        paired_bootstrap([1.0], [2.0, 3.0], relative=False)
+        paired_bootstrap([1.0], [2.0, 3.0])
