@@ -73,7 +73,7 @@ def main() -> None:
     print(f"{size}, {runs} suites a row; 95% ranges by Wilson\n")
     print("the same model on both sides:  a suite fails             an invariant passes, a suite")
     for name, noise in NOISES.items():
-        for copied in (0.0, 0.5):
+        for copied in (0.0, 0.5) if name == "10% noise" else (0.0,):
             random = np.random.default_rng(7)
             found = [suite(random, noise, copied=copied) for _ in range(runs)]
             failed = sum(any(one.verdict == "fail" for one in each.values()) for each in found)

@@ -21,7 +21,7 @@ from llmmigrate.regression.equivalence_intervals import (
     paired_difference,
     wilson,
 )
-from llmmigrate.regression.equivalence_power import DAMAGES, DEFAULT_CASES, Noise, cases_needed, chances
+from llmmigrate.regression.equivalence_power import DAMAGES, DEFAULT_CASES, Damage, Noise, cases_needed, chances
 
 
 def case(name, target="ppp", control="ppp", again="ppp", *, known_failure=False):
@@ -229,10 +229,10 @@ def test_a_p_value_is_a_chance_and_a_case_that_fails_more_never_raises_it(cases)
 
 
 def test_healthy_suites_fail_in_at_most_one_of_twenty_even_where_answers_are_copied():
-    """120 suites of 10 invariants; a level of 2.5% leaves 7 or more failures at a chance of 3%."""
+    """80 suites of 10 invariants; at a level of 2.5%, five failures or more have a chance of 5%."""
     random = np.random.default_rng(1)
-    found = [suite(random, Noise(), copied=0.5 * (n % 2)) for n in range(120)]
-    assert sum(verdict_of(each.values()) == "fail" for each in found) <= 6
+    found = [suite(random, Noise(), copied=0.5 * (n % 2)) for n in range(80)]
+    assert sum(verdict_of(each.values()) == "fail" for each in found) <= 4
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
@@ -247,12 +247,10 @@ def test_a_plan_learns_how_many_cases_it_needs():
     needed = {damage.name: cases_needed(damage) for damage in DAMAGES}
     assert max(needed.values()) <= DEFAULT_CASES
     assert needed["JSON in a code fence"] < needed["a renamed key"] < needed["refusals +10pp"]
+    assert cases_needed(DAMAGES[0], noise=Noise(0.02)) < needed["refusals +10pp"]
     assert cases_needed(None) <= DEFAULT_CASES
     assert chances(None).fails <= 0.025
-    assert (
-        cases_needed(DAMAGES[0], noise=Noise(0.4, 4.0)) is None
-        or cases_needed(DAMAGES[0], noise=Noise(0.4, 4.0)) > needed["refusals +10pp"]
-    )
+    assert cases_needed(Damage("one case in a hundred", share=0.01, severity=1.0)) is None
 
 
 def test_wilson_agrees_with_published_ranges():

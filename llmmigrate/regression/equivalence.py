@@ -255,8 +255,9 @@ def _counted(case: CaseOutcomes, *, bad: tuple[Outcome, ...] = ("fail",)) -> Cou
 
 
 def _run(outcomes: Sequence[Outcome], bad: tuple[Outcome, ...]) -> Run | None:
-    fails = sum(outcome in bad for outcome in outcomes)
-    answers = fails + sum(outcome == "pass" for outcome in outcomes)
+    listed = list(outcomes)
+    fails = sum(map(listed.count, bad))
+    answers = fails + listed.count("pass")
     return Run(fails, answers) if answers else None
 
 
@@ -268,8 +269,9 @@ def _lost(case: CaseOutcomes, counted: Counted) -> float:
     """
     if not _passes(counted.baseline):
         return 0.0
-    blurred = _counted(case, bad=("fail", "hold"))
-    return 1.0 if blurred.target is None else max(excess(counted), excess(blurred))
+    if "hold" not in case.target:
+        return excess(counted) if counted.target is not None else 1.0
+    return max(excess(counted), excess(_counted(case, bad=("fail", "hold"))))
 
 
 def _passes(run: Run | None) -> bool:

@@ -48,9 +48,7 @@ class Counted(NamedTuple):
     @property
     def baseline(self) -> Run | None:
         """Control's runs as one."""
-        if not self.control:
-            return None
-        return Run(sum(run.fails for run in self.control), sum(run.answers for run in self.control))
+        return _together(self.control) if self.control else None
 
     @property
     def flipped(self) -> bool:
@@ -98,6 +96,11 @@ def p_worse(cases: Sequence[Counted]) -> float:
         product *= np.fft.rfft(_null(shape), size) ** times
     distribution = np.fft.irfft(product, size)
     return float(min(1.0, max(0.0, distribution[observed:].sum())))
+
+
+@lru_cache(maxsize=4096)
+def _together(runs: tuple[Run, ...]) -> Run:
+    return Run(sum(run.fails for run in runs), sum(run.answers for run in runs))
 
 
 def _excess(target: Run, control: tuple[Run, ...]) -> float:
