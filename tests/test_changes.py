@@ -95,6 +95,12 @@ def test_marks_in_code_are_no_layout():
     assert {name for name, so in found.signs.items() if so} == {"fence"}
 
 
+def test_a_phrase_that_comes_again_is_no_circle():
+    varied = [random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=40) for n in range(8)]
+    assert not traits(" ".join(f"We look at the other {' '.join(words)}." for words in varied)).signs["repeats"]
+    assert traits("fall " * 40).signs["repeats"]
+
+
 def test_few_pairs_claim_nothing_and_lists_must_match():
     found = changes(["a"] * 19, ["b"] * 19)
     assert (found.changed, found.held) == ((), "19 pairs: fewer than 20 claim nothing")

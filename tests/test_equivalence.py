@@ -238,16 +238,17 @@ def test_healthy_suites_fail_in_at_most_one_of_twenty_even_where_answers_are_cop
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_each_change_is_found_at_the_default_size_and_never_passes(damage):
     random = np.random.default_rng(2)
-    answers = [suite(random, Noise(), [damage], invariants=10, cases=DEFAULT_CASES)[damage.name] for _ in range(25)]
-    assert sum(one.verdict == "fail" for one in answers) >= 22
+    answers = [suite(random, Noise(), [damage])[damage.name] for _ in range(24)]
+    assert sum(one.verdict == "fail" for one in answers) >= 21
     assert not [one for one in answers if one.verdict == "pass"]
 
 
 def test_a_plan_learns_how_many_cases_it_needs():
-    needed = {damage.name: cases_needed(damage) for damage in DAMAGES}
-    assert max(needed.values()) <= DEFAULT_CASES
-    assert needed["JSON in a code fence"] < needed["a renamed key"] < needed["refusals +10pp"]
-    assert cases_needed(DAMAGES[0], noise=Noise(0.02)) < needed["refusals +10pp"]
+    needed = [cases_needed(damage) for damage in DAMAGES]
+    spread, tenth, fence, renamed, absent = needed
+    assert max(needed) <= DEFAULT_CASES
+    assert fence < absent <= renamed < spread <= tenth
+    assert cases_needed(DAMAGES[0], noise=Noise(0.02)) < spread
     assert cases_needed(None) <= DEFAULT_CASES
     assert chances(None).fails <= 0.025
     assert cases_needed(Damage("one case in a hundred", share=0.01, severity=1.0)) is None
@@ -309,7 +310,7 @@ def test_a_bootstrap_covers_the_truth_and_says_nothing_of_one_pair():
     for _ in range(200):
         first = random.gamma(2.0, 50.0, 80)
         second = 0.9 * first * random.gamma(20.0, 1 / 20, 80)
-        low, high = paired_bootstrap(first, second, draws=800).interval
+        low, high = paired_bootstrap(first, second, draws=400).interval
         covered += low <= -0.1 <= high
     assert covered >= 0.90 * 200
     assert paired_bootstrap([1.0], [2.0]).p == 1.0
