@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import numpy as np
@@ -181,7 +182,9 @@ def test_verdicts_are_plain_data_with_failed_ones_first():
     found = judge({"a": steady(40), "b": steady(3), "c": [*steady(40), *steady(12, target="fff")]})
     assert [one.verdict for one in found] == ["fail", "hold", "pass"]
     assert verdict_of(found) == "fail"
-    assert found[0].to_json()["flips"][0] == {"case": "c0-fff", "control": (0, 6), "target": (3, 3)}
+    plain = json.loads(json.dumps([one.to_json() for one in found]))
+    assert plain[0]["flips"][0]["target"] == {"fails": 3, "answers": 3}
+    assert (plain[0]["invariant"], plain[2]["gains"]) == ("c", [])
 
 
 def test_more_invariants_ask_for_more_evidence():
@@ -290,6 +293,25 @@ def test_a_paired_range_covers_the_truth():
 def test_mcnemar_is_the_sign_test_of_what_changed():
     assert mcnemar(Pairs(50, 0, 5, 50)) == pytest.approx(2 / 2**5)
     assert mcnemar(Pairs(50, 0, 0, 50)) == 1.0
+
+
+def test_a_large_sample_is_drawn_in_parts():
+    first = np.arange(1.0, 3001.0)
+    found = paired_bootstrap(first, 2 * first, draws=700)
+    assert found.estimate == pytest.approx(1.0)
+    assert found.interval == pytest.approx((1.0, 1.0))
+
+
+def test_a_thousand_cases_of_ten_repetitions_are_no_matter():
+    random = np.random.default_rng(9)
+    rates = random.beta(0.5, 2.0, 1000)
+    fails = [random.binomial(10, rates).tolist() for _ in range(3)]
+    cases = [
+        Counted(str(n), Run(t, 10), (Run(c, 10), Run(a, 10))) for n, (t, c, a) in enumerate(zip(*fails, strict=True))
+    ]
+    assert 0.001 < p_worse(cases) < 1
+    broken = [Counted(one.case, Run(10, 10), one.control) for one in cases]
+    assert p_worse(broken) == 1e-12
 
 
 def test_holm_steps_down_in_the_order_given():

@@ -70,6 +70,10 @@ class Shift(NamedTuple):
         (before, asked), (after, answers) = self.control, self.target
         return f"{self.case}: control fails {before} of {asked}, the target {after} of {answers}"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"case": self.case, "control": self.control._asdict(), "target": self.target._asdict()}
+
 
 @dataclass(frozen=True, slots=True)
 class InvariantVerdict:
@@ -99,7 +103,7 @@ class InvariantVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {"flips": [one._asdict() for one in self.flips], "gains": [one._asdict() for one in self.gains]}
+        return plain | {"flips": [one.to_json() for one in self.flips], "gains": [one.to_json() for one in self.gains]}
 
 
 def judge(invariants: Mapping[str, Sequence[CaseOutcomes]], rules: Rules = RULES) -> list[InvariantVerdict]:
