@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import numpy as np
@@ -21,7 +22,7 @@ from llmmigrate.regression.equivalence_intervals import (
     paired_difference,
     wilson,
 )
-from llmmigrate.regression.equivalence_power import DAMAGES, DEFAULT_CASES, Noise, cases_needed, chances
+from llmmigrate.regression.equivalence_power import DAMAGES, DEFAULT_CASES, Damage, Noise, cases_needed, chances
 
 
 def case(name, target="ppp", control="ppp", again="ppp", *, known_failure=False):
@@ -32,7 +33,9 @@ def case(name, target="ppp", control="ppp", again="ppp", *, known_failure=False)
 
 
 def steady(number, **runs):
-    return [case(f"c{n}", **runs) for n in range(number)]
+    """Return cases with the same runs, named by them."""
+    named = [run for run in runs.values() if isinstance(run, str)]
+    return [case("-".join([f"c{n}", *named]), **runs) for n in range(number)]
 
 
 def only(cases, rules=None):
@@ -58,9 +61,9 @@ def test_flips_fail_and_come_worst_first():
     found = only([*steady(50), case("half", "ppfff", "ppppp", "ppppp"), *steady(9, target="fff")])
     assert found.verdict == "fail"
     assert len(found.flips) == 10
-    assert str(found.flips[0]) == "c0: control fails 0 of 6, the target 3 of 3"
+    assert str(found.flips[0]) == "c0-fff: control fails 0 of 6, the target 3 of 3"
     assert found.flips[-1].case == "half"
-    assert found.reason.startswith("10 cases flip of 60 that control passes, beyond chance (p = 1.7e-05)")
+    assert found.reason.startswith("10 cases flip, of 60 that control passes, beyond chance (p = 1.7e-05)")
 
 
 def test_gains_pay_for_no_flip():
@@ -107,7 +110,7 @@ def test_a_known_failure_fails_once_it_returns_and_cannot_be_outvoted():
 def test_known_failures_that_stay_away_pass_and_say_how_much_that_proves():
     guards = steady(4, known_failure=True)
     assert only(guards).verdict == "pass"
-    assert "in 12 answers; one that does in 22% would have" in only(guards).reason
+    assert "in 12 answers; one in 22% of them would have" in only(guards).reason
     untold = only([*guards, case("unsure", "hhe", known_failure=True)])
     assert untold.verdict == "hold"
     assert untold.reason == "no telling whether a known failure returned: unsure"
@@ -133,6 +136,32 @@ def test_too_many_undecided_answers_hold():
     assert found.reason == "60 of 270 of the target's answers could not be decided: a judge has to"
 
 
+def test_answers_that_can_no_longer_be_told_count_against_a_pass():
+    """A model that refuses in words that no rule knows is not equal because its answers are uncertain."""
+    assert only(steady(100)).verdict == "pass"
+    vague = only([*steady(85), *steady(15, target="hhh")])
+    assert vague.verdict == "hold"
+    assert "15.0 cases' worth because the target's answers could not be told" in vague.reason
+    alike = only([*steady(85), *steady(15, target="hhh", control="hhp", again="hph")])
+    assert alike.bound < vague.bound
+
+
+def test_a_second_run_of_some_cases_only_is_said():
+    found = only([*steady(40), *(case(f"d{n}", again="") for n in range(5))])
+    assert found.assumed.startswith("control was not run again on 5 of 45 cases")
+
+
+def test_a_case_that_is_given_twice_is_an_error():
+    with pytest.raises(ValueError, match="json: a case is given twice: c0"):
+        only([*steady(3), *steady(1)])
+
+
+def test_cases_that_only_fail_more_often_fail_too():
+    found = only([*steady(30), *steady(30, target="fpp")])
+    assert found.verdict == "fail"
+    assert found.reason.startswith("0 cases flip and 30 more fail more often, of 60 that control passes")
+
+
 def test_control_that_changed_between_its_runs_is_no_measure():
     found = only(steady(40) + steady(20, target="fff", again="fff"))
     assert found.verdict == "hold"
@@ -153,7 +182,9 @@ def test_verdicts_are_plain_data_with_failed_ones_first():
     found = judge({"a": steady(40), "b": steady(3), "c": [*steady(40), *steady(12, target="fff")]})
     assert [one.verdict for one in found] == ["fail", "hold", "pass"]
     assert verdict_of(found) == "fail"
-    assert found[0].to_json()["flips"][0] == {"case": "c0", "control": (0, 6), "target": (3, 3)}
+    plain = json.loads(json.dumps([one.to_json() for one in found]))
+    assert plain[0]["flips"][0]["target"] == {"fails": 3, "answers": 3}
+    assert (plain[0]["invariant"], plain[2]["gains"]) == ("c", [])
 
 
 def test_more_invariants_ask_for_more_evidence():
@@ -201,30 +232,29 @@ def test_a_p_value_is_a_chance_and_a_case_that_fails_more_never_raises_it(cases)
 
 
 def test_healthy_suites_fail_in_at_most_one_of_twenty_even_where_answers_are_copied():
-    """120 suites of 10 invariants; a level of 2.5% leaves 7 or more failures at a chance of 3%."""
+    """80 suites of 10 invariants; at a level of 2.5%, five failures or more have a chance of 5%."""
     random = np.random.default_rng(1)
-    found = [suite(random, Noise(), copied=0.5 * (n % 2)) for n in range(120)]
-    assert sum(verdict_of(each.values()) == "fail" for each in found) <= 6
+    found = [suite(random, Noise(), copied=0.5 * (n % 2)) for n in range(80)]
+    assert sum(verdict_of(each.values()) == "fail" for each in found) <= 4
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_each_change_is_found_at_the_default_size_and_never_passes(damage):
     random = np.random.default_rng(2)
-    answers = [suite(random, Noise(), [damage], invariants=10, cases=DEFAULT_CASES)[damage.name] for _ in range(25)]
-    assert sum(one.verdict == "fail" for one in answers) >= 22
+    answers = [suite(random, Noise(), [damage])[damage.name] for _ in range(24)]
+    assert sum(one.verdict == "fail" for one in answers) >= 21
     assert not [one for one in answers if one.verdict == "pass"]
 
 
 def test_a_plan_learns_how_many_cases_it_needs():
-    needed = {damage.name: cases_needed(damage) for damage in DAMAGES}
-    assert max(needed.values()) <= DEFAULT_CASES
-    assert needed["JSON in a code fence"] < needed["a renamed key"] < needed["refusals +10pp"]
+    needed = [cases_needed(damage) for damage in DAMAGES]
+    spread, tenth, fence, renamed, absent = needed
+    assert max(needed) <= DEFAULT_CASES
+    assert fence < absent <= renamed < spread <= tenth
+    assert cases_needed(DAMAGES[0], noise=Noise(0.02)) < spread
     assert cases_needed(None) <= DEFAULT_CASES
     assert chances(None).fails <= 0.025
-    assert (
-        cases_needed(DAMAGES[0], noise=Noise(0.4, 4.0)) is None
-        or cases_needed(DAMAGES[0], noise=Noise(0.4, 4.0)) > needed["refusals +10pp"]
-    )
+    assert cases_needed(Damage("one case in a hundred", share=0.01, severity=1.0)) is None
 
 
 def test_wilson_agrees_with_published_ranges():
@@ -265,6 +295,25 @@ def test_mcnemar_is_the_sign_test_of_what_changed():
     assert mcnemar(Pairs(50, 0, 0, 50)) == 1.0
 
 
+def test_a_large_sample_is_drawn_in_parts():
+    first = np.arange(1.0, 3001.0)
+    found = paired_bootstrap(first, 2 * first, draws=700)
+    assert found.estimate == pytest.approx(1.0)
+    assert found.interval == pytest.approx((1.0, 1.0))
+
+
+def test_a_thousand_cases_of_ten_repetitions_are_no_matter():
+    random = np.random.default_rng(9)
+    rates = random.beta(0.5, 2.0, 1000)
+    fails = [random.binomial(10, rates).tolist() for _ in range(3)]
+    cases = [
+        Counted(str(n), Run(t, 10), (Run(c, 10), Run(a, 10))) for n, (t, c, a) in enumerate(zip(*fails, strict=True))
+    ]
+    assert 0.001 < p_worse(cases) < 1
+    broken = [Counted(one.case, Run(10, 10), one.control) for one in cases]
+    assert p_worse(broken) == 1e-12
+
+
 def test_holm_steps_down_in_the_order_given():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
@@ -283,9 +332,9 @@ def test_a_bootstrap_covers_the_truth_and_says_nothing_of_one_pair():
     for _ in range(200):
         first = random.gamma(2.0, 50.0, 80)
         second = 0.9 * first * random.gamma(20.0, 1 / 20, 80)
-        low, high = paired_bootstrap(first, second, relative=True, draws=800).interval
+        low, high = paired_bootstrap(first, second, draws=400).interval
         covered += low <= -0.1 <= high
     assert covered >= 0.90 * 200
-    assert paired_bootstrap([1.0], [2.0], relative=True).p == 1.0
+    assert paired_bootstrap([1.0], [2.0]).p == 1.0
     with pytest.raises(ValueError, match="cannot be paired"):
-        paired_bootstrap([1.0], [2.0, 3.0], relative=False)
+        paired_bootstrap([1.0], [2.0, 3.0])

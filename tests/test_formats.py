@@ -154,6 +154,16 @@ def test_noise_of_control_is_no_difference():
     assert all(one.again is None for one in found)
 
 
+def test_what_control_does_in_its_second_run_is_no_difference_either():
+    def drop(place, data):
+        if place % 3 == 0:
+            del data["at"]
+        return data
+
+    assert told(answers(seed=3, edit=drop), again=answers(seed=2, edit=drop)) == []
+    assert told(answers(seed=3, edit=drop)) == ["`at` is absent in 40 of 120 answers; control never"]
+
+
 def test_what_is_worst_comes_first_and_chance_last():
     def break_it(place, data):
         data["status"] = "OPEN" if place < 30 else data["status"]

@@ -110,6 +110,11 @@ def test_real_english_answers_are_english_and_never_another_language(data):
     assert found["fr"] == 3
 
 
+def test_a_text_in_two_languages_is_unknown():
+    german, english = (SENTENCES[code][0] for code in ("de", "en"))
+    assert language_of(f"{german} {english} {german} {english}") == UNKNOWN
+
+
 def test_a_language_in_a_fence_or_a_link_does_not_count():
     german = "Ihre Rückerstattung wurde heute veranlasst und sollte in fünf Tagen ankommen."
     english = "and this is the one that you are on"

@@ -15,7 +15,7 @@ from llmmigrate.gates import proportion_interval
 from llmmigrate.regression.refusals import Refusal, judged, refusal_change, refusal_of, refusal_rates
 from llmmigrate.regression.refusals_rules import SIGNS, signs
 
-FLOORS = {"llama2orig": (0.87, 0.12), "mistralguard": (0.87, 0.19), "mistralinstruct": (0.71, 0.14)}
+FLOORS = {"llama2orig": (0.87, 0.12), "mistralguard": (0.87, 0.19), "mistralinstruct": (0.72, 0.14)}
 """Kappa and the uncertain share that the held-out models were measured at, with three points to spare."""
 
 

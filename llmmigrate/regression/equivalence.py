@@ -8,6 +8,7 @@ the whole of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -69,6 +70,10 @@ class Shift(NamedTuple):
         (before, asked), (after, answers) = self.control, self.target
         return f"{self.case}: control fails {before} of {asked}, the target {after} of {answers}"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"case": self.case, "control": self.control._asdict(), "target": self.target._asdict()}
+
 
 @dataclass(frozen=True, slots=True)
 class InvariantVerdict:
@@ -76,9 +81,10 @@ class InvariantVerdict:
 
     `flips` passed on control and fail on the target, worst first; `gains` are the other way and pay for no flip.
     `control_flips` is how many cases control flips against itself, None where it was not run again. `excess` is the
-    mean, over the cases that control passes at least once, of what the target fails beyond what control does to itself;
-    `bound` its 95% upper bound, `p` Holm's adjusted p-value of the test; None where there is nothing to tell them from.
-    `reason` says in a sentence why, `assumed` what had to be taken for granted.
+    mean, over the cases that control passes at least once, of what the target fails beyond the worse of control's runs;
+    `bound` its 95% upper bound, what could not be told counted in; `p` Holm's adjusted p-value of the test. They are
+    None where there is nothing to tell them from. `reason` says in a sentence why, `assumed` what had to be taken for
+    granted.
     """
 
     invariant: str
@@ -97,7 +103,7 @@ class InvariantVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {"flips": [one._asdict() for one in self.flips], "gains": [one._asdict() for one in self.gains]}
+        return plain | {"flips": [one.to_json() for one in self.flips], "gains": [one.to_json() for one in self.gains]}
 
 
 def judge(invariants: Mapping[str, Sequence[CaseOutcomes]], rules: Rules = RULES) -> list[InvariantVerdict]:
@@ -133,13 +139,16 @@ class _Evidence:
     """One invariant, counted."""
 
     def __init__(self, name: str, cases: Sequence[CaseOutcomes]) -> None:
+        twice = [case for case, times in Counter(case.case for case in cases).items() if times > 1]
+        if twice:
+            raise ValueError(f"{name}: a case is given twice: {_names(twice)}")
         self._name = name
         self._cases = cases
         counted = [_counted(case) for case in cases]
         self._known = [case for case in counted if case.target is not None and case.control]
-        passed = [case for case in counted if _passes(case.baseline)]
-        self._at_risk = [case for case in passed if case.target is not None]
-        self._unknown = len(passed) - len(self._at_risk)
+        self._at_risk = [case for case in counted if _passes(case.baseline)]
+        self._excess = sum(map(excess, self._at_risk))
+        self._lost = sum(map(_lost, cases, counted))
         self._target = sum(case.target.answers for case in counted if case.target is not None)
         self._no_control = not any(case.control for case in counted)
         self._again = [one for one in (case.control_against_itself() for case in counted) if one is not None]
@@ -150,8 +159,7 @@ class _Evidence:
     def verdict(self, rules: Rules, p: float | None, drift: float | None) -> InvariantVerdict:
         """Decide, given both p-values as adjusted for all invariants."""
         n = len(self._at_risk)
-        total = sum(map(excess, self._at_risk))
-        bound = highest_mean(total + self._unknown, n + self._unknown, alpha=rules.alpha_pass) if n else None
+        bound = highest_mean(self._lost, n, alpha=rules.alpha_pass) if n else None
         flips = sorted((case for case in self._known if case.flipped), key=lambda case: (-excess(case), case.case))
         answer, reason = self._answer(rules, p=p, drift=drift, bound=bound, flips=len(flips))
         return InvariantVerdict(
@@ -163,11 +171,19 @@ class _Evidence:
             flips=_shifts(flips),
             gains=_shifts(case for case in self._known if case.gained),
             control_flips=self._control_flips,
-            excess=total / n if n else None,
+            excess=self._excess / n if n else None,
             bound=bound,
             p=p,
-            assumed="" if self._again or not self._known else _NO_AGAIN,
+            assumed=self._assumed,
         )
+
+    @property
+    def _assumed(self) -> str:
+        once = sum(len(case.control) < 2 for case in self._known)
+        if not once:
+            return ""
+        where = "" if once == len(self._known) else f" on {once} of {len(self._known)} cases"
+        return f"control was not run again{where}, so that all of its noise counts against the target"
 
     def _answer(
         self, rules: Rules, *, p: float | None, drift: float | None, bound: float | None, flips: int
@@ -180,25 +196,28 @@ class _Evidence:
             return "hold", doubt
         if self._cases and all(case.known_failure for case in self._cases):
             seen = 1 - rules.alpha_pass ** (1 / self._target)
-            return (
-                "pass",
-                f"no known failure returned in {self._target} answers; one that does in {seen:.0%} would have",
-            )
-        if bound is None or len(self._at_risk) < rules.fewest_cases:
+            return "pass", f"no known failure returned in {self._target} answers; one in {seen:.0%} of them would have"
+        if bound is None or not self._target or len(self._at_risk) < rules.fewest_cases:
             return "hold", self._too_few()
         if drift is not None and drift <= rules.aa_alpha:
             return "hold", "control's two runs differ beyond chance: it changed meanwhile, and is no measure of itself"
         return self._by_figures(rules, p=p, bound=bound, flips=flips)
 
     def _by_figures(self, rules: Rules, *, p: float | None, bound: float, flips: int) -> tuple[Answer, str]:
-        own = f"; control flips {self._control_flips} against itself" if self._again else f"; {_NO_AGAIN}"
+        n = len(self._at_risk)
+        own = f"; control flips {self._control_flips} against itself" if self._again else ""
+        notes = f"{own}; {self._assumed}" if self._assumed else own
         if p is not None and p <= rules.alpha_fail:
+            more = sum(excess(case) > 0 for case in self._at_risk) - flips
+            others = f" and {more} more fail more often" if more > 0 else ""
             number = "1 case flips" if flips == 1 else f"{flips} cases flip"
-            return "fail", f"{number} of {len(self._at_risk)} that control passes, beyond chance (p = {p:.2g}){own}"
+            return "fail", f"{number}{others}, of {n} that control passes, beyond chance (p = {p:.2g}){notes}"
         worse = f"{bound:.1%} of cases may have got worse (95%), of {rules.margin:.0%} allowed"
         if bound <= rules.margin:
-            return "pass", f"at most {worse}{own}"
-        return "hold", f"up to {worse}: more cases tell{own}"
+            return "pass", f"at most {worse}{notes}"
+        untold = self._lost - self._excess
+        blurred = f", {untold:.1f} cases' worth because the target's answers could not be told" if untold > 0.5 else ""
+        return "hold", f"up to {worse}{blurred}: more cases tell{notes}"
 
     @property
     def _control_flips(self) -> int | None:
@@ -233,18 +252,30 @@ class _Evidence:
         return None
 
 
-_NO_AGAIN = "control was not run again, so that all of its noise counts against the target"
-
-
-def _counted(case: CaseOutcomes) -> Counted:
-    target, *control = (_run(outcomes) for outcomes in (case.target, case.control, case.again))
+def _counted(case: CaseOutcomes, *, bad: tuple[Outcome, ...] = ("fail",)) -> Counted:
+    """Count runs; with "hold" among what is bad, an answer that could not be told counts as a failed one."""
+    target, *control = (_run(outcomes, bad) for outcomes in (case.target, case.control, case.again))
     return Counted(case.case, target, tuple(run for run in control if run is not None))
 
 
-def _run(outcomes: Sequence[Outcome]) -> Run | None:
+def _run(outcomes: Sequence[Outcome], bad: tuple[Outcome, ...]) -> Run | None:
     listed = list(outcomes)
-    fails, passes = listed.count("fail"), listed.count("pass")
-    return Run(fails, fails + passes) if fails + passes else None
+    fails = sum(map(listed.count, bad))
+    answers = fails + listed.count("pass")
+    return Run(fails, answers) if answers else None
+
+
+def _lost(case: CaseOutcomes, counted: Counted) -> float:
+    """Return how much of a case that control passes may be lost, for the bound of a pass.
+
+    An answer of the target that can no longer be told, where control's could be, counts as lost, and so does a case
+    that it never answered.
+    """
+    if not _passes(counted.baseline):
+        return 0.0
+    if "hold" not in case.target:
+        return excess(counted) if counted.target is not None else 1.0
+    return max(excess(counted), excess(_counted(case, bad=("fail", "hold"))))
 
 
 def _passes(run: Run | None) -> bool:

@@ -26,6 +26,9 @@ _STEPS = 60
 """The excess of a case is counted in sixtieths; any statistic keeps the level, a finer one gains nothing."""
 
 
+_SMALLEST = 1e-12
+
+
 class Run(NamedTuple):
     """One model's decided answers to a case: how many failed, of how many."""
 
@@ -48,9 +51,7 @@ class Counted(NamedTuple):
     @property
     def baseline(self) -> Run | None:
         """Control's runs as one."""
-        if not self.control:
-            return None
-        return Run(sum(run.fails for run in self.control), sum(run.answers for run in self.control))
+        return _together(self.control) if self.control else None
 
     @property
     def flipped(self) -> bool:
@@ -81,7 +82,10 @@ def excess(case: Counted) -> float:
 
 
 def p_worse(cases: Sequence[Counted]) -> float:
-    """Return the chance of at least so much excess in all where no case got worse; 1 where there is none."""
+    """Return the chance of at least so much excess in all where no case got worse; 1 where there is none.
+
+    Never below 1e-12, where rounding begins.
+    """
     kinds = Counter((case.target, case.control) for case in cases if case.target is not None and case.control)
     observed, shapes = 0, Counter[tuple[Run, ...]]()
     for (target, control), times in kinds.items():
@@ -97,7 +101,12 @@ def p_worse(cases: Sequence[Counted]) -> float:
     for shape, times in telling.items():
         product *= np.fft.rfft(_null(shape), size) ** times
     distribution = np.fft.irfft(product, size)
-    return float(min(1.0, max(0.0, distribution[observed:].sum())))
+    return float(min(1.0, max(_SMALLEST, distribution[observed:].sum())))
+
+
+@lru_cache(maxsize=4096)
+def _together(runs: tuple[Run, ...]) -> Run:
+    return Run(sum(run.fails for run in runs), sum(run.answers for run in runs))
 
 
 def _excess(target: Run, control: tuple[Run, ...]) -> float:

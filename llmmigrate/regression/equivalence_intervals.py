@@ -125,6 +125,10 @@ def _log_choose(n: int, k: npt.NDArray[np.int_]) -> FloatArray:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
 
 
+_MOST_VALUES = 1_000_000
+"""Values that a bootstrap holds at once."""
+
+
 class Change(NamedTuple):
     """A change of a mean: its estimate, its 95% range and a two-sided p-value."""
 
@@ -149,8 +153,9 @@ def paired_bootstrap(
     if one.size < 2 or middle(one) <= 0:
         return Change(math.nan, (-math.inf, math.inf), 1.0)
     random = np.random.default_rng(seed)
-    drawn = (random.integers(0, one.size, one.size) for _ in range(draws))
-    middles = np.array([(middle(one[places]), middle(two[places])) for places in drawn])
+    at_once = max(1, _MOST_VALUES // one.size)
+    parts = (random.integers(0, one.size, (min(at_once, draws - done), one.size)) for done in range(0, draws, at_once))
+    middles = np.concatenate([np.stack([middle(some[part], axis=1) for some in (one, two)], axis=1) for part in parts])
     some = middles[:, 0] > 0
     changes = middles[some, 1] / middles[some, 0] - 1
     estimate = float(middle(two) / middle(one) - 1)
