@@ -127,7 +127,7 @@ def sample(litellm: Any) -> list[str]:
 
     models = sorted(
         model
-        for model, entry in costmap._entries().items()
+        for model, entry in costmap.entries().items()
         if entry.get("mode") in {"chat", "responses"}
         and entry.get("litellm_provider") not in _OTHERWISE
         and "off_peak_pricing" not in entry  # ours is the price of any hour
@@ -169,7 +169,7 @@ def theirs(litellm: Any, model: str, usage: Usage) -> float:
 
 def missing(model: str, usage: Usage) -> bool:
     """Tell whether the map has no price for a kind of token that was used."""
-    entry = costmap._entries()[model]
+    entry = costmap.entries()[model]
     prices = {
         "cache_read_input_token_cost": usage.cached_tokens,
         "cache_creation_input_token_cost": usage.cache_write_tokens - usage.cache_write_1h_tokens,

@@ -39,11 +39,14 @@ def _ids(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _written(message: Mapping[str, Any], own: Mapping[str, str]) -> Mapping[str, Any]:
     made = dict(message)
-    if message.get("tool_call_id") in own:
-        made["tool_call_id"] = own[message["tool_call_id"]]
+    answered = message.get("tool_call_id")
+    if isinstance(answered, str) and answered in own:
+        made["tool_call_id"] = own[answered]
     if message.get("tool_calls"):
-        made["tool_calls"] = [
-            {**call, "id": own[call["id"]]} if isinstance(call, Mapping) and call.get("id") in own else call
-            for call in message["tool_calls"]
-        ]
+        made["tool_calls"] = [_renamed(call, own) for call in message["tool_calls"]]
     return made
+
+
+def _renamed(call: Any, own: Mapping[str, str]) -> Any:
+    known = call.get("id") if isinstance(call, Mapping) else None
+    return {**call, "id": own[known]} if isinstance(known, str) and known in own else call

@@ -58,7 +58,7 @@ class ModelFacts(Prices):
 
 
 @lru_cache(maxsize=1)
-def _entries() -> dict[str, dict[str, Any]]:
+def entries() -> dict[str, dict[str, Any]]:
     spec = find_spec("litellm")
     if spec is None or spec.origin is None:
         return {}
@@ -83,8 +83,8 @@ def facts(model: str) -> ModelFacts:
     """
     provider, _, name = model.partition("/")
     name = name.removeprefix("converse/").removeprefix("invoke/")  # which of Bedrock's interfaces is called
-    entry = _entries().get(model) or _entries().get(name) or {}
-    if model not in _entries() and not str(entry.get("litellm_provider")).startswith(provider):
+    entry = entries().get(model) or entries().get(name) or {}
+    if model not in entries() and not str(entry.get("litellm_provider")).startswith(provider):
         entry = {}
     try:
         retires = date.fromisoformat(str(entry.get("deprecation_date", "")))

@@ -110,14 +110,19 @@ def prepare(request: ChatRequest, *, stream: bool, environ: Mapping[str, str] = 
     )
 
 
+def counts_reasoning(name: str) -> bool:
+    """Tell OpenAI's o-series and GPT-5 and later, which count reasoning as output, by a model's own name (OAI-01)."""
+    return _COUNTS_REASONING.match(name) is not None
+
+
 def _dialect(provider: str, base: str) -> str:
     """Return whose rules the tools of a server follow: another server that is called like OpenAI's has its own."""
-    if provider == "openai" and not _is_openai(base):
+    if provider == "openai" and not is_openai(base):
         return "other"
     return provider if provider in {"openai", "mistral"} else "openai" if provider == "azure" else "other"
 
 
-def _is_openai(base: str) -> bool:
+def is_openai(base: str) -> bool:
     """Tell OpenAI's own addresses; those of a region (`eu.api.openai.com`) are among them."""
     host = urlsplit(base).hostname or ""
     return host == _OPENAI_HOST or host.endswith(f".{_OPENAI_HOST}")
@@ -145,7 +150,7 @@ def _adapted(asked: Mapping[str, Any], provider: str, model: str, base: str) -> 
     params: dict[str, Any] = {}
     dropped = []
     renamed = {}
-    if provider == "openai" and _is_openai(base) and _COUNTS_REASONING.match(model):
+    if provider == "openai" and is_openai(base) and counts_reasoning(model):
         renamed = {"max_tokens": "max_completion_tokens"}
     elif provider == "mistral":
         renamed = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}

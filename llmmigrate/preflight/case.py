@@ -16,8 +16,9 @@ import orjson
 from llmmigrate.document import Document
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.base import SYSTEM_ROLES, ChatRequest
+from llmmigrate.models.providers import is_openai
 from llmmigrate.models.tools import dialect_of
-from llmmigrate.preflight.capability import entry_of, is_openai
+from llmmigrate.preflight.capability import entry_of
 from llmmigrate.preflight.finding import Direction, RuleInfo, Severity
 
 Path = tuple[str | int, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.models.base import SYSTEM_ROLES
-from llmmigrate.preflight.capability import counts_reasoning
+from llmmigrate.models.providers import counts_reasoning
 from llmmigrate.preflight.case import Case, Hit, Model, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
 
