@@ -326,6 +326,16 @@ def test_patterns_of_schemas_say_where_an_answer_is_wrong():
     )
 
 
+def test_items_that_stand_twice_are_found_without_comparing_each_with_each():
+    unique = {"uniqueItems": True}
+    assert misfit([1, 1.0], unique) == "$ breaks uniqueItems: true"
+    assert misfit([{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}], unique) is not None
+    assert misfit([1, True, "1", None, [1], {"a": 1}], unique) is None
+    began = time.monotonic()
+    assert misfit([{"n": number} for number in range(20_000)], unique) is None
+    assert time.monotonic() - began < 2
+
+
 def test_a_sentence_shows_what_was_expected_and_what_came():
     assert outcome({"contains": "AI"}, "x" * 500).sentence == (f'expected a text that contains "AI", got "{"x" * 79}…"')
     assert outcome({"json_path": "$.a", "equals": 1}, '{"a": 2}').sentence == "expected 1 at $.a, got 2"

@@ -157,7 +157,7 @@ def test_a_thing_that_is_left_out_of_many_lines_is_said_once():
 
 
 def test_a_suite_that_would_be_too_large_is_not_written():
-    found = imported(*({"messages": [user("x" * 20_000 + str(n))]} for n in range(60)))
+    found = imported(*({"messages": [user("word " * 4000 + str(n))]} for n in range(60)))
     with pytest.raises(ValueError, match=r"larger than 1,000,000 bytes"):
         found.text()
 
