@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from hypothesis import example, given
@@ -289,8 +291,32 @@ def test_a_pattern_that_meets_its_limit_holds(monkeypatch):
         assert "longer than" in found_.sentence
 
 
-def test_a_schema_is_never_fetched_and_one_that_is_unknown_holds():
-    for schema in ({"$ref": "http://127.0.0.1:1/schema.json"}, {"$ref": "file:///etc/passwd"}, {"$ref": "#/absent"}):
+def test_a_schema_of_another_place_is_never_fetched(tmp_path):
+    asked = []
+
+    class Serving(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *arguments):
+            pass
+
+    (tmp_path / "schema.json").write_text("{}")
+    with HTTPServer(("127.0.0.1", 0), Serving) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for address in (f"http://127.0.0.1:{server.server_port}/schema.json", (tmp_path / "schema.json").as_uri()):
+            found_ = outcome({"json_schema": {"$ref": address}}, "{}")
+            assert found_.verdict == "hold", found_
+            assert "not part of it" in found_.sentence
+        server.shutdown()
+    assert asked == []
+
+
+def test_a_schema_whose_reference_is_unknown_holds():
+    for schema in ({"$ref": "other.json"}, {"$ref": "#/absent"}):
         found_ = outcome({"json_schema": schema}, "{}")
         assert found_.verdict == "hold", found_
         assert "not part of it" in found_.sentence
