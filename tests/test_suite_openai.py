@@ -54,6 +54,8 @@ def test_a_request_of_a_batch_keeps_its_id_and_its_last_assistant_message():
     line = {"custom_id": "Task 7", "method": "POST", "url": "/v1/chat/completions", "body": body, "expected": "{}"}
     found = imported(line, {**line, "url": "/v1/embeddings"})
     [case] = load(found).cases
+    bare = imported({"custom_id": "b", "body": body}).data["cases"][0]
+    assert (bare["messages"], "assert" in bare) == (body["messages"], False)
     assert (case.id, list(case.rounds[0].messages)) == ("task-7", body["messages"])
     assert case.rounds[0].assertions[0].equals == "{}"
     assert [str(one) for one in found.left_out] == [
