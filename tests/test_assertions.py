@@ -168,6 +168,8 @@ def test_a_language_is_told_by_the_hook_and_holds_without_it():
     assert verdict(french, "Bonjour", Hooks(language=lambda text: "fr")) == "pass"
     assert verdict(french, "Hello", Hooks(language=lambda text: "en")) == "fail"
     assert verdict(french, "42", Hooks(language=lambda text: None)) == "hold"
+    assert verdict(french, "42", Hooks(language=lambda text: "unknown")) == "hold"
+    assert verdict({"not": french}, "42", Hooks(language=lambda text: "unknown")) == "hold"
     assert verdict(french, " ", Hooks(language=lambda text: "fr")) == "hold"
 
 
