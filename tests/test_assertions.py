@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from hypothesis import example, given
@@ -166,6 +168,8 @@ def test_a_language_is_told_by_the_hook_and_holds_without_it():
     assert verdict(french, "Bonjour", Hooks(language=lambda text: "fr")) == "pass"
     assert verdict(french, "Hello", Hooks(language=lambda text: "en")) == "fail"
     assert verdict(french, "42", Hooks(language=lambda text: None)) == "hold"
+    assert verdict(french, "42", Hooks(language=lambda text: "unknown")) == "hold"
+    assert verdict({"not": french}, "42", Hooks(language=lambda text: "unknown")) == "hold"
     assert verdict(french, " ", Hooks(language=lambda text: "fr")) == "hold"
 
 
@@ -289,8 +293,32 @@ def test_a_pattern_that_meets_its_limit_holds(monkeypatch):
         assert "longer than" in found_.sentence
 
 
-def test_a_schema_is_never_fetched_and_one_that_is_unknown_holds():
-    for schema in ({"$ref": "http://127.0.0.1:1/schema.json"}, {"$ref": "file:///etc/passwd"}, {"$ref": "#/absent"}):
+def test_a_schema_of_another_place_is_never_fetched(tmp_path):
+    asked = []
+
+    class Serving(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *arguments):
+            pass
+
+    (tmp_path / "schema.json").write_text("{}")
+    with HTTPServer(("127.0.0.1", 0), Serving) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for address in (f"http://127.0.0.1:{server.server_port}/schema.json", (tmp_path / "schema.json").as_uri()):
+            found_ = outcome({"json_schema": {"$ref": address}}, "{}")
+            assert found_.verdict == "hold", found_
+            assert "not part of it" in found_.sentence
+        server.shutdown()
+    assert asked == []
+
+
+def test_a_schema_whose_reference_is_unknown_holds():
+    for schema in ({"$ref": "other.json"}, {"$ref": "#/absent"}):
         found_ = outcome({"json_schema": schema}, "{}")
         assert found_.verdict == "hold", found_
         assert "not part of it" in found_.sentence
@@ -324,6 +352,16 @@ def test_patterns_of_schemas_say_where_an_answer_is_wrong():
         misfit({"x": 1, "n_1": 1}, {**schema, "additionalProperties": {"type": "string"}})
         == '$.x breaks type: "string"'
     )
+
+
+def test_items_that_stand_twice_are_found_without_comparing_each_with_each():
+    unique = {"uniqueItems": True}
+    assert misfit([1, 1.0], unique) == "$ breaks uniqueItems: true"
+    assert misfit([{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}], unique) is not None
+    assert misfit([1, True, "1", None, [1], {"a": 1}], unique) is None
+    began = time.monotonic()
+    assert misfit([{"n": number} for number in range(20_000)], unique) is None
+    assert time.monotonic() - began < 2
 
 
 def test_a_sentence_shows_what_was_expected_and_what_came():

@@ -15,7 +15,7 @@ from llmmigrate.exceptions import DocumentInvalid, ExitCode
 from llmmigrate.regression.assertion_model import KINDS
 from llmmigrate.regression.assertions import Given, combined, evaluate
 from llmmigrate.regression.suite import json_schema, load_suite, read_suite
-from llmmigrate.regression.variables import UnknownVariable, filled
+from llmmigrate.regression.variables import UnknownVariable, filled, names_in
 
 FIRST = """\
 name: support
@@ -306,6 +306,12 @@ def test_filling_ends_with_a_text_or_an_error(text, variables):
         assert isinstance(filled(text, variables), str)
     except UnknownVariable:
         assert "{{" in text
+
+
+def test_filling_takes_no_time_on_hostile_texts():
+    for text in ("{{" + " " * 200_000, "{{ " * 70_000, "{" * 200_000, "{{a}}" * 20_000):
+        assert names_in(text) <= {"a"}
+        assert len(filled(text, {"a": "x"})) <= len(text)
 
 
 @given(st.text(), st.text())

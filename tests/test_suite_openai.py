@@ -54,6 +54,8 @@ def test_a_request_of_a_batch_keeps_its_id_and_its_last_assistant_message():
     line = {"custom_id": "Task 7", "method": "POST", "url": "/v1/chat/completions", "body": body, "expected": "{}"}
     found = imported(line, {**line, "url": "/v1/embeddings"})
     [case] = load(found).cases
+    bare = imported({"custom_id": "b", "body": body}).data["cases"][0]
+    assert (bare["messages"], "assert" in bare) == (body["messages"], False)
     assert (case.id, list(case.rounds[0].messages)) == ("task-7", body["messages"])
     assert case.rounds[0].assertions[0].equals == "{}"
     assert [str(one) for one in found.left_out] == [
@@ -157,7 +159,7 @@ def test_a_thing_that_is_left_out_of_many_lines_is_said_once():
 
 
 def test_a_suite_that_would_be_too_large_is_not_written():
-    found = imported(*({"messages": [user("x" * 20_000 + str(n))]} for n in range(60)))
+    found = imported(*({"messages": [user("word " * 4000 + str(n))]} for n in range(60)))
     with pytest.raises(ValueError, match=r"larger than 1,000,000 bytes"):
         found.text()
 

@@ -218,7 +218,7 @@ def _language(one: written.Language, at: Scene) -> Checked:
     if not at.given.text.strip():
         raise Undecided("the answer has no text")
     language = at.hooks.language(at.given.text)
-    if language is None:
+    if language is None or not (2 <= len(language) <= 3 and language.isalpha()):
         raise Undecided(f"the language of {excerpt(at.given.text)} cannot be told")
     return _checked(language == one.language, f"the language {one.language}", excerpt(language)[1:-1])
 

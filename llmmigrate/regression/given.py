@@ -45,8 +45,9 @@ class Given:
 class Hooks:
     """What assertions ask of others, and what they may do.
 
-    `language` names the language of a text (ISO 639-1), None where it cannot tell. `declined` tells whether an answer
-    declines, None where it cannot tell. `python` allows functions of the project to be imported and called.
+    `language` names the language of a text (ISO 639-1); None, or a word that is no code, where it cannot tell.
+    `declined` tells whether an answer declines, None where it cannot tell. `python` allows functions of the project to
+    be imported and called.
     """
 
     language: Callable[[str], str | None] | None = None

@@ -197,6 +197,23 @@ def _additional_properties(
                 yield from validator.descend(value, rule, path=key)
 
 
+def _unique_items(_: Any, unique: object, instance: object, __: object) -> Iterator[ValidationError]:
+    """Compare by a canonical text: the library compares each with each where items cannot be sorted."""
+    if unique is True and isinstance(instance, list):
+        seen = {json.dumps(_whole(item), sort_keys=True) for item in instance}
+        if len(seen) != len(instance):
+            yield ValidationError("has an item twice")
+
+
+def _whole(value: Any) -> Any:
+    """Write 1.0 as 1, which are one number in JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {key: _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
 def _unevaluated(*_: object) -> Iterator[ValidationError]:
     raise Undecided("unevaluatedProperties is not evaluated by this version: use additionalProperties")
 
@@ -207,6 +224,7 @@ _Validator = extend(
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "uniqueItems": _unique_items,
         "unevaluatedProperties": _unevaluated,
     },
 )

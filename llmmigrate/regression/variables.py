@@ -14,7 +14,7 @@ from typing import Any
 
 from llmmigrate.document.source import Path
 
-_PLACE = re.compile(r"\{\{\{\{|\{\{\s*([^{}]{0,200}?)\s*\}\}")
+_PLACE = re.compile(r"\{\{\{\{|\{\{([^{}]{0,200})\}\}")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
 
@@ -42,7 +42,7 @@ def filled(value: Any, variables: Mapping[str, Any], path: Path = (), *, whole: 
 
 def names_in(text: str) -> set[str]:
     """Return the names that a text asks for, with what is looked up inside them: `order.id`."""
-    return {found[1] for found in _PLACE.finditer(text) if found[1] is not None}
+    return {found[1].strip() for found in _PLACE.finditer(text) if found[1] is not None}
 
 
 def _text(text: str, variables: Mapping[str, Any], path: Path, *, whole: bool) -> Any:
@@ -59,7 +59,8 @@ def _text(text: str, variables: Mapping[str, Any], path: Path, *, whole: bool) -
     return _PLACE.sub(replaced, text)
 
 
-def _value(name: str, variables: Mapping[str, Any], path: Path) -> Any:
+def _value(place: str, variables: Mapping[str, Any], path: Path) -> Any:
+    name = place.strip()
     if not _NAME.fullmatch(name):
         raise UnknownVariable(path, f"{{{{{name[:60]}}}}} is no name of a variable: nothing is computed here")
     value: Any = variables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from llmmigrate.document.source import read
+from llmmigrate.document.source import MAX_DEPTH, read
 from llmmigrate.exceptions import DocumentInvalid
 
 MAX_ID = 60
 _ONE_LINE = 80
+_DEEPEST = MAX_DEPTH - 2
 _ONE_FOR_ALL = ("system", "tools", "tool_choice", "response_format", "params")
 
 
@@ -90,11 +92,12 @@ def written(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
         body = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         text = head + body
         back = read(text.encode("utf-8"), "suite").data
-    except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
+        same = json.dumps(back, sort_keys=True) == json.dumps(data, sort_keys=True)
+    except (TypeError, yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
         raise ValueError(f"this cannot be written as YAML: {type(error).__name__}") from error
     except DocumentInvalid as error:
         raise ValueError(f"this cannot be written as a suite: {error.problems[0].message}") from error
-    if json.dumps(back, sort_keys=True) != json.dumps(data, sort_keys=True):
+    if not same:
         raise ValueError("this cannot be written as YAML: it does not read back as the same")
     return text
 
@@ -104,13 +107,16 @@ def _lines(comment: str) -> Iterable[str]:
         yield "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
-def writable(data: Any) -> bool:
-    """Tell whether plain data can be written in a suite at all."""
-    try:
-        written({"cases": [{"value": data}]})
-    except ValueError:
-        return False
-    return True
+def writable(value: Any, depth: int = 0) -> bool:
+    """Tell whether plain data can stand in a case: text that is UTF-8, numbers that JSON has, and not too deep."""
+    if isinstance(value, str):
+        return not any("\ud800" <= sign <= "\udfff" for sign in value)
+    if isinstance(value, dict):
+        keys = all(isinstance(key, str) and writable(key) for key in value)
+        return keys and depth < _DEEPEST and all(writable(item, depth + 1) for item in value.values())
+    if isinstance(value, list):
+        return depth < _DEEPEST and all(writable(item, depth + 1) for item in value)
+    return value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 class LeftOuts:
