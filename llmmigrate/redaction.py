@@ -20,7 +20,7 @@ _FORMS = {
     "a private key": re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[\sA-Za-z0-9+/=]*-----END [A-Z ]*PRIVATE KEY-----)?"
     ),
-    "a password in a URL": re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@"),
+    "a password in a URL": re.compile(r"(?:[a-z][a-z0-9+.-]{0,20})?://[^\s/:@]+:[^\s/@]+@"),
 }
 
 

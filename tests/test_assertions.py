@@ -12,14 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from llmmigrate import patterns
 from llmmigrate.models import Completion, ToolCall, Usage
-from llmmigrate.regression import patterns
+from llmmigrate.patterns import Undecided, found
 from llmmigrate.regression.assertion_model import KINDS, Assertion, kind_of
 from llmmigrate.regression.assertions import Given, Hooks, combined, evaluate
 from llmmigrate.regression.checks import CHECKS
 from llmmigrate.regression.excerpts import excerpt
-from llmmigrate.regression.json_answers import embedded_json, misfit, path_steps, read_json, same, values_at
-from llmmigrate.regression.patterns import Undecided, found
+from llmmigrate.regression.json_answers import embedded_json, path_steps, read_json, same, values_at
+from llmmigrate.schemas import misfit
 
 ADAPTER = TypeAdapter(Assertion)
 TOOLS = [

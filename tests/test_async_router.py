@@ -400,6 +400,19 @@ def test_a_structured_answer_is_held_against_its_schema(text, expected):
     assert schema_valid(text, None, ()) is None
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "http://127.0.0.1:9/elsewhere.json"},
+        {"$ref": "#/$defs/missing"},
+        {"type": "object", "properties": {"a": {"pattern": "^(([a-z])+.)+[A-Z]([a-z])+$"}}},
+    ],
+)
+def test_a_schema_fetches_nothing_and_no_pattern_of_it_stops_a_router(schema):
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert schema_valid(json.dumps({"a": "a" * 5000}), asked, ()) in (None, False)
+
+
 def _schema(schema):
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 

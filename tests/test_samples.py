@@ -31,6 +31,7 @@ SECRETS = {
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl": "[web token]",
     "Bearer abcdefghijklmnopqrstuvwx": "[bearer token]",
     "postgresql://me:hunter2@db/x": "[password in a URL]db/x",
+    "x" * 50 + "://me:hunter2@db/x": "x" * 29 + "[password in a URL]db/x",
     "maria.gomez+x@mail.example.co.uk": "[e-mail]",
     "+49 (0)30 1234567": "[phone]",
     "415-555-0132": "[phone]",

@@ -17,10 +17,10 @@ from llmmigrate.regression.assertions import Given, Hooks, evaluate
 from llmmigrate.regression.captured import captured, import_samples
 from llmmigrate.regression.drafting import diverse, draft, drafted_text
 from llmmigrate.regression.inferring import inferred
-from llmmigrate.regression.json_answers import misfit
 from llmmigrate.regression.suite import read_suite
 from llmmigrate.regression.writing import Ids, writable, written
 from llmmigrate.routing.router import Router
+from llmmigrate.schemas import misfit
 from llmmigrate.settings import RouteSettings
 from llmmigrate.store.telemetry import Sample
 from tests.conftest import ROUTE

@@ -20,8 +20,9 @@ from pydantic import (
 )
 
 from llmmigrate.document.model import Duration, File, Money, Text
-from llmmigrate.regression.json_answers import check_schema, path_steps
-from llmmigrate.regression.patterns import readable_pattern
+from llmmigrate.patterns import readable_pattern
+from llmmigrate.regression.json_answers import path_steps
+from llmmigrate.schemas import check_schema
 
 
 class Strict(BaseModel):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmmigrate.patterns import Undecided, one_limit
 from llmmigrate.regression import assertion_model as written
 from llmmigrate.regression.assertion_model import Assertion, kind_of
 from llmmigrate.regression.checks import CHECKS, Check, Checked, not_empty
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.given import NO_HOOKS, Given, Hooks, Outcome, Scene, Tools
-from llmmigrate.regression.patterns import Undecided, one_limit
 from llmmigrate.verdict import Answer as Verdict
 
 __all__ = ["Given", "Hooks", "Outcome", "combined", "evaluate"]

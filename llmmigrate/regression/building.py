@@ -16,10 +16,10 @@ from llmmigrate.exceptions import Problem
 from llmmigrate.regression import assertion_model as asserted
 from llmmigrate.regression.assertion_model import Assertion, FileRef, Strict
 from llmmigrate.regression.cases import Case, Round
-from llmmigrate.regression.json_answers import check_schema
 from llmmigrate.regression.suite_files import FileReader, data_url
 from llmmigrate.regression.suite_model import ImagePart, Message, Tool, Turn, WrittenCase, WrittenSuite, WrittenTool
 from llmmigrate.regression.variables import UnknownVariable, filled
+from llmmigrate.schemas import check_schema
 
 _ASSERTIONS: TypeAdapter[list[Assertion]] = TypeAdapter(list[Assertion])
 _TOOLS: TypeAdapter[list[WrittenTool]] = TypeAdapter(list[WrittenTool])

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmmigrate.models import ToolCall
+from llmmigrate.patterns import Undecided, found
 from llmmigrate.regression import assertion_model as written
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.given import Given, Scene
-from llmmigrate.regression.json_answers import embedded_json, misfit, read_json, same, values_at
-from llmmigrate.regression.patterns import Undecided, found
+from llmmigrate.regression.json_answers import embedded_json, read_json, same, values_at
 from llmmigrate.regression.tool_calls import Accepted, ExpectedCall, calls_mismatch, parameters_of
+from llmmigrate.schemas import misfit
 from llmmigrate.verdict import Answer as Verdict
 
 Checked = tuple[Verdict, str]

@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from llmmigrate.patterns import Undecided
 from llmmigrate.regression.assertion_model import Assertion
 from llmmigrate.regression.assertions import evaluate
 from llmmigrate.regression.captured import Captured, captured, case_of
 from llmmigrate.regression.given import NO_HOOKS, Given, Hooks
 from llmmigrate.regression.inferring import inferred, shape
 from llmmigrate.regression.json_answers import embedded_json, read_json
-from llmmigrate.regression.patterns import Undecided
 from llmmigrate.regression.writing import Ids, Imported, with_defaults
 from llmmigrate.store.telemetry import Sample
 

@@ -28,8 +28,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmmigrate.regression.json_answers import check_schema
-from llmmigrate.regression.patterns import readable_pattern
+from llmmigrate.patterns import readable_pattern
+from llmmigrate.schemas import check_schema
 
 
 class NotTaken(ValueError):

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmmigrate.models import ToolCall
+from llmmigrate.patterns import Undecided
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.json_answers import read_json
-from llmmigrate.regression.patterns import Undecided
 
 
 @dataclass(frozen=True, slots=True)

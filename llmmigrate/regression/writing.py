@@ -59,8 +59,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    block = "\n" in text and all(sign.isprintable() or sign == "\n" for sign in text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block else None)
+    plain = all(sign.isprintable() or sign == "\n" for sign in text)
+    style = None if plain and "\n" not in text else "|" if plain else '"'  # only quotes escape what does not print
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _short(value: Any) -> bool:

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing.exceptions import Unresolvable
-
 from llmmigrate.models import ToolCall
+from llmmigrate.patterns import Undecided, one_limit
+from llmmigrate.schemas import fits
 
-
-@lru_cache(maxsize=256)
-def _validator(schema: str) -> Draft202012Validator | None:
-    """Compile a schema; None for one that is none itself, on which nothing can be held against an answer."""
-    data = json.loads(schema)
-    try:
-        Draft202012Validator.check_schema(data)
-    except SchemaError:
-        return None
-    return Draft202012Validator(data)
+_LIMIT_S = 0.05
+"""Time that the patterns of one schema may take: an answer is judged on the way to its user."""
 
 
 def _fits(value: object, schema: object) -> bool | None:
-    validator = _validator(json.dumps(schema, sort_keys=True))
+    """Tell whether a value fits a schema; None for a schema that nothing can be held against."""
     try:
-        return validator.is_valid(value) if validator is not None else None
-    except (Unresolvable, RecursionError):
+        with one_limit(_LIMIT_S):
+            return fits(value, schema)
+    except Undecided:
         return None
 
 

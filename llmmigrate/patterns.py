@@ -41,9 +41,9 @@ def readable_pattern(pattern: str) -> str:
 
 
 @contextmanager
-def one_limit() -> Iterator[None]:
-    """Let all searches inside share one limit of time."""
-    token = _left.set([LIMIT_S])
+def one_limit(limit_s: float | None = None) -> Iterator[None]:
+    """Let all searches inside share one limit of time: so many seconds, by default `LIMIT_S`."""
+    token = _left.set([LIMIT_S if limit_s is None else limit_s])
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ def found(pattern: str, text: str) -> bool:
     try:
         return _searching(pattern)(text, timeout=max(left[0], 1e-6)) is not None
     except TimeoutError:
-        raise Undecided(f"the pattern {pattern[:60]!r} takes longer than {LIMIT_S:g} s on this answer") from None
+        raise Undecided(f"the pattern {pattern[:60]!r} takes too long on this answer") from None
     except (regex.error, OverflowError, RecursionError) as error:
         raise Undecided(f"the pattern is no regular expression: {error}") from error
     finally:
