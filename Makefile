@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   := $(or $(LLMMIGRATE_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: help demo test bench-simulate bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback bench-router lint types imports check lock wheel clean
+.PHONY: help demo test bench-simulate bench-cli bench-tick bench-crash bench-store bench-gates bench-gates-full bench-faults bench-rollback bench-router bench-suite lint types imports check lock wheel clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -70,6 +70,12 @@ bench-faults: $(VENV)/dev.stamp ## every part broken under thousands of requests
 
 bench-rollback: $(VENV)/dev.stamp ## how fast a rollback reaches twenty replicas, and those that are cut off
 	@$(BIN)/python -m benchmarks.rollback
+
+bench-suite: $(VENV)/dev.stamp ## what a suite finds at which size; refusals, tool calls and changes held against real data
+	@$(BIN)/python -m benchmarks.equivalence
+	@$(BIN)/python -m benchmarks.refusals
+	@$(BIN)/python -m benchmarks.bfcl
+	@$(BIN)/python -m benchmarks.llama_change
 
 .venv-bench/bench.stamp: requirements-dev.lock requirements-bench.lock
 	@$(PYTHON) -m venv .venv-bench
