@@ -446,6 +446,16 @@ def test_no_traffic_begins_before_the_suite_passes_on_this_very_document(due):
     assert due.upgrade().last.state.phase == "shadow"
 
 
+def test_a_suite_is_due_where_it_has_to_be_run_and_not_where_people_or_its_failure_are_waited_for(due):
+    assert [one.about_suite for one in due.upgrade().last.wait.reasons][:1] == [True]
+    shown(due, "fail")
+    assert not any(one.about_suite for one in due.upgrade().last.wait.reasons)
+    due.clock.advance(1)
+    shown(due, "pass")
+    waits_for_people = due.upgrade(to="regression").last.wait.reasons
+    assert not any(one.about_suite for one in waits_for_people)
+
+
 def test_a_run_is_evidence_for_two_weeks(due):
     shown(due, "pass")
     due.clock.advance(14 * 86400 + 1)
@@ -481,6 +491,7 @@ def test_upgrade_runs_the_suite_where_it_may(tmp_path):
     code, out = call("upgrade", "r")
     assert code == 3
     assert "the regression suite has not been run" in out
+    assert "The suite has 40 cases, asked 3 times" in call("plan", "r", "--rps", "2")[1]
     code, out = call("upgrade", "r", "--yes")
     assert code == 3, out
     assert "pass: none of 2 invariants got worse" in out

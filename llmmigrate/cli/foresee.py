@@ -20,6 +20,7 @@ from llmmigrate.units import format_duration, parse_duration
 from llmmigrate.verdict import worded
 
 if TYPE_CHECKING:
+    from llmmigrate.document import Document
     from llmmigrate.foresight.basis import Basis
     from llmmigrate.foresight.plan import Outlook, RulePlan
     from llmmigrate.foresight.simulate import Moment, Outcome, Rate, Simulation
@@ -247,7 +248,7 @@ def plan(
     run.emit({**body, "too_late": late, **told.to_json()})
     run.say(f"{document.route} {document.revision}  at {found.per_second:.3g} req/s ({found.source})")
     _print_plan(run, told)
-    _print_sums(run, told, found, late=late)
+    _print_sums(run, document, told, found, late=late)
     return int(ExitCode.UNFIT if late else ExitCode.DONE)
 
 
@@ -283,7 +284,28 @@ def _seen(rule: RulePlan, effect: float | None) -> str:
     return worded(effect, rule.unit) if effect is not None else "–"
 
 
-def _print_sums(run: Project, told: Outlook, found: Basis, *, late: bool) -> None:
+def _print_suite(run: Project, document: Document) -> None:
+    """Say how many cases the suite has, and how many a healthy target needs to pass."""
+    from llmmigrate.exceptions import DocumentError
+    from llmmigrate.regression.equivalence_power import cases_needed
+    from llmmigrate.regression.suite import load_suite
+
+    asked, root = document.migration.regression, run.settings.root
+    if asked.suite is None:
+        return
+    try:
+        cases = len(load_suite(root / asked.suite, root=root).cases)
+    except DocumentError as error:
+        run.say(f"The regression suite cannot be read: {error.message}")
+        return
+    needed = cases_needed(None, repetitions=asked.repetitions)
+    enough = f"a target that is no worse passes from about {needed} on" if needed is not None else "no size is enough"
+    run.say(
+        f"The suite has {cases} cases, asked {asked.repetitions} times; where control fails 10% by itself, {enough}."
+    )
+
+
+def _print_sums(run: Project, document: Document, told: Outlook, found: Basis, *, late: bool) -> None:
     if told.total_s is not None:
         run.say(f"From start to end {_when(told.total_s)}, where both models are equal.")
     else:
@@ -295,6 +317,7 @@ def _print_sums(run: Project, told: Outlook, found: Basis, *, late: bool) -> Non
         run.say("What shadow costs is not known: write monitoring.projection.cost_per_request.")
     if told.judge_cost is not None:
         run.say(f"The judge costs ${told.judge_cost:,.2f} at most, by its budget.")
+    _print_suite(run, document)
     if told.latest_start is not None and told.deadline is not None:
         when = f"{told.latest_start:%Y-%m-%d %H:%M} UTC"
         past = ": that is past" if late else ""

@@ -160,18 +160,17 @@ class _Way:
         return result
 
     def waits_for_suite(self, result: UpgradeResult) -> bool:
-        """Tell whether the attempt waits for its regression suite, and was stopped by nobody before it."""
-        state = result.last.state
-        return state.status == "running" and state.phase == "regression" and self._to != "regression"
+        """Tell whether the attempt waits for its regression suite, and was told to go beyond it."""
+        state, wait = result.last.state, result.last.wait
+        due = wait is not None and any(reason.about_suite for reason in wait.reasons)
+        return due and state.status == "running" and state.phase == "regression" and self._to != "regression"
 
     def run_suite(self) -> UpgradeResult:
         """Run the attempt's suite, keep what it shows, and move again."""
         from llmmigrate.cli.testing import run_and_keep
         from llmmigrate.runner.write import applied
 
-        document = applied(self._store.route(self._route))
-        if document.migration.regression.suite is not None:
-            run_and_keep(self._run, self._store, document)
+        run_and_keep(self._run, self._store, applied(self._store.route(self._route)))
         return self.advance()
 
     def override(self, reason: str, *, unattended: bool, accept_risk: str | None) -> UpgradeResult:

@@ -2,6 +2,7 @@
 
 from llmmigrate.lifecycle import requests
 from llmmigrate.lifecycle.decide import (
+    SUITE,
     WATCH_S,
     Draining,
     Facts,
@@ -16,6 +17,7 @@ from llmmigrate.lifecycle.decide import (
 from llmmigrate.lifecycle.state import RouteState, Status
 
 __all__ = [
+    "SUITE",
     "WATCH_S",
     "Draining",
     "Facts",

@@ -38,6 +38,9 @@ class Mirrored:
     dropped: int = 0
 
 
+SUITE = "the regression suite"
+"""What every reason begins with that is about the suite."""
+
 SUITE_FRESH_S = 14 * 86400.0
 """How long a run of the regression suite is evidence: providers change what stands behind a name."""
 
@@ -98,6 +101,11 @@ class Reason:
     kind: ReasonKind
     detail: str
     until: datetime | None = None
+
+    @property
+    def about_suite(self) -> bool:
+        """Whether it is the regression suite that has to be run, or run again."""
+        return self.kind != "trigger" and self.detail.startswith(SUITE)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "detail": self.detail, "until": to_text(self.until) if self.until else None}
@@ -217,13 +225,13 @@ def _not_shown(plan: Plan, facts: Facts) -> list[Reason]:
     """List what keeps the suite from letting traffic begin: it has not been run, is old, or did not pass."""
     shown, again = facts.shown, f"llmmigrate test {plan.revision}"
     if shown is None:
-        return [Reason("evidence", f"the regression suite has not been run on this document: {again}")]
+        return [Reason("evidence", f"{SUITE} has not been run on this document: {again}")]
     age_s = (facts.now - shown.at).total_seconds()
     if age_s > SUITE_FRESH_S:
-        return [Reason("evidence", f"the regression suite was run {format_duration(age_s)} ago: {again}")]
+        return [Reason("evidence", f"{SUITE} was run {format_duration(age_s)} ago: {again}")]
     if shown.answer == "fail":
-        return [Reason("trigger", f"the regression suite fails: {shown.reason}")]
-    return [] if shown.answer == "pass" else [Reason("evidence", f"the regression suite holds: {shown.reason}")]
+        return [Reason("trigger", f"{SUITE} fails: {shown.reason}")]
+    return [] if shown.answer == "pass" else [Reason("evidence", f"{SUITE} holds: {shown.reason}")]
 
 
 def _unwatched(stage: Stage, state: RouteState, facts: Facts) -> list[Reason]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llmmigrate.document import Document, edited_part
 from llmmigrate.exceptions import DocumentEdited, DocumentError, ExitCode, LostRace, RefusedError, StoreUnavailable
 from llmmigrate.graph import Graph, no_document
-from llmmigrate.lifecycle import Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
+from llmmigrate.lifecycle import SUITE, Reason, RouteState, Transition, Wait, finish_rollback, next_step, requests
 from llmmigrate.runner.rollback import CONFIRM_S, confirm
 from llmmigrate.runner.tick import TickResult, begin, collect, consented, reconcile, tick, unconfirmed
 from llmmigrate.runner.write import applied, is_draining
@@ -158,10 +158,10 @@ def _another_suite(store: Store, state: RouteState, suites: SuiteHash | None) ->
     try:
         now = suites(document)
     except DocumentError as error:
-        return f"the regression suite cannot be read: {error.message}"
+        return f"{SUITE} cannot be read: {error.message}"
     if run is None or run.suite_hash == now:
         return None
-    return f"the regression suite is no longer the one that was run: llmmigrate test {state.revision}"
+    return f"{SUITE} is no longer the one that was run: llmmigrate test {state.revision}"
 
 
 def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition | Wait:
