@@ -57,7 +57,7 @@ def found(pattern: str, text: str) -> bool:
     try:
         return _searching(pattern)(text, timeout=max(left[0], 1e-6)) is not None
     except TimeoutError:
-        raise Undecided(f"the pattern {pattern[:60]!r} takes too long on this answer") from None
+        raise Undecided(f"the pattern {pattern[:60]!r} takes longer than {LIMIT_S:g} s on this answer") from None
     except (regex.error, OverflowError, RecursionError) as error:
         raise Undecided(f"the pattern is no regular expression: {error}") from error
     finally:

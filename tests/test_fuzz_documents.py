@@ -44,9 +44,10 @@ def base(tmp_path_factory):
 def check(tmp_path, capsys):
     """Return a function that puts files in a project and runs a command on it, in this process."""
     init(tmp_path)
-    for beside in ("regression/support.yaml", "rubrics/support.md"):
+    suite = "cases: [{id: a, input: hello}]\n"
+    for beside, content in (("regression/support.yaml", suite), ("rubrics/support.md", "")):
         (tmp_path / beside).parent.mkdir(exist_ok=True)
-        (tmp_path / beside).touch()
+        (tmp_path / beside).write_text(content)
     versions = tmp_path / "migrations" / "versions"
 
     def run(files, *command):
