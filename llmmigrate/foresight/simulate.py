@@ -237,7 +237,7 @@ def _rehearsed(document: Document) -> tuple[Document, tuple[str, ...]]:
 def _store() -> Iterator[tuple[Store, VirtualClock]]:
     clock = VirtualClock(START)
     with tempfile.TemporaryDirectory(prefix="llmmigrate-simulate-") as folder:
-        store = Store.open(f"sqlite:///{folder}/llmmigrate.db", clock=clock, create=True)
+        store = Store.open(f"sqlite:///{folder}/llmmigrate.db", clock=clock, create=True, lasting=False)
         try:
             yield store, clock
         finally:

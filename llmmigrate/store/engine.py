@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
@@ -73,8 +73,12 @@ def telemetry_url(url: URL) -> URL:
     return url.set(database=str(file.with_name(f"{file.stem}.telemetry{file.suffix}")))
 
 
-def connect(url: URL, *, durable: bool, create: bool, busy_s: float = BUSY_S) -> Engine:
-    """Make an engine; `durable` syncs every commit to disk on SQLite (telemetry does not need that).
+Sync = Literal["FULL", "NORMAL", "OFF"]
+"""SQLite's `synchronous`: every commit is on disk, every checkpoint is, or nothing has to be."""
+
+
+def connect(url: URL, *, sync: Sync, create: bool, busy_s: float = BUSY_S) -> Engine:
+    """Make an engine; `sync` says what SQLite has to bring to disk and when (telemetry needs less than state).
 
     A lock that another holds is waited for `busy_s` seconds.
 
@@ -102,7 +106,7 @@ def connect(url: URL, *, durable: bool, create: bool, busy_s: float = BUSY_S) ->
         cursor = connection.cursor()
         if create:
             cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        cursor.execute(f"PRAGMA synchronous = {sync}")
         cursor.close()
 
     def begun(connection: Any) -> None:

@@ -67,14 +67,23 @@ class Store:
         self._clock = clock
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock | None = None, create: bool = False, busy_s: float = BUSY_S) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        create: bool = False,
+        busy_s: float = BUSY_S,
+        lasting: bool = True,
+    ) -> Store:
         """Open a store; with `create`, make its schema where there is none.
 
-        `clock` replaces the database's clock, for simulations; a lock that another holds is waited for `busy_s`
+        `clock` replaces the database's clock, for simulations, whose store need not be `lasting`: a machine that fails
+        may lose it. A lock that another holds is waited for `busy_s`
         seconds, then StoreBusy is raised. Raises StoreMissing without `create`, SchemaMismatch,
         StoreError.
         """
-        store = cls._connect(url, clock=clock, create=create, busy_s=busy_s)
+        store = cls._connect(url, clock=clock, create=create, busy_s=busy_s, lasting=lasting)
         with store.schema_sides() as sides:
             for connection, side in sides(writes=create):
                 if schema.verify(connection, side):
@@ -144,17 +153,24 @@ class Store:
 
     @classmethod
     def _connect(
-        cls, url: str, *, clock: Clock | None, create: bool, mend: bool = False, busy_s: float = BUSY_S
+        cls,
+        url: str,
+        *,
+        clock: Clock | None,
+        create: bool,
+        mend: bool = False,
+        busy_s: float = BUSY_S,
+        lasting: bool = True,
     ) -> Store:
         parsed = parse_url(url)
         file = sqlite_file(parsed)
         if file is not None and not file.exists() and not create:
             raise _missing(url)
         second = telemetry_url(parsed)
-        control = connect(parsed, durable=True, create=create, busy_s=busy_s)
+        control = connect(parsed, sync="FULL" if lasting else "OFF", create=create, busy_s=busy_s)
         if second == parsed:
             return cls(control, Telemetry(control), clock)
-        engine = connect(second, durable=False, create=create or mend, busy_s=busy_s)
+        engine = connect(second, sync="NORMAL" if lasting else "OFF", create=create or mend, busy_s=busy_s)
         return cls(control, Telemetry(engine), clock)
 
     @contextmanager

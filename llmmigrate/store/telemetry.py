@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
@@ -248,7 +249,7 @@ class Telemetry:
             "generation": generation,
             "at": to_text(at),
             "answer": answer,
-            "body": json.dumps(body),
+            "body": orjson.dumps(body).decode(),
         }
         connection.execute(upsert(connection.dialect.name, tables.verdict), values)
 
