@@ -541,6 +541,7 @@ def test_a_draft_is_a_suite_that_loads(tmp_path):
     code, out = call("draft", "r", "--from", "p.jsonl")
     assert code == 0, out
     assert "3 cases" in out
+    assert "{suite: regression/r.yaml}" in out
     assert len(load_suite(tmp_path / "regression" / "r.yaml").cases) == 3
     code, out = call("draft", "r", "--from", "p.jsonl")
     assert (code, "is not written over" in out) == (2, True)

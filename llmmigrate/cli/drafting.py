@@ -79,7 +79,9 @@ def draft(
         run.say(f"  not taken over: {words}")
     if len(left) > _LEFT:
         run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
-    run.say(f"Then name it in the document: regression: {{suite: {file.name}}}, and: llmmigrate test {route}")
+    whole, root = file.absolute(), run.settings.root
+    name = whole.relative_to(root).as_posix() if whole.is_relative_to(root) else file.name
+    run.say(f"Then name it in the document: regression: {{suite: {name}}}, and: llmmigrate test {route}")
     return int(ExitCode.DONE)
 
 
