@@ -341,6 +341,90 @@ def test_answers_are_kept_in_the_store(world):
     assert kept.get("k") is None
 
 
+def labels(request, *, of=("low", "high", "mid")):
+    return json.dumps({"urgency": of[number(request) % len(of)], "note": f"caller {number(request)} said so"})
+
+
+def test_a_value_that_control_never_has_fails_where_control_has_but_a_few():
+    suite = suite_of(60, "{json: object}")
+    base = Scripted(labels)
+    result, *_ = run(suite, old=base, new=Scripted(labels), hooks=hooks(python=False))
+    assert result.verdict == "pass"
+    [verdict] = [one for one in result.verdicts if one.invariant == f"{PREFIX}values of fixed sets"]
+    assert (verdict.verdict, verdict.cases) == ("pass", 60)
+    shouts = Scripted(lambda r: labels(r, of=("low", "HIGH", "mid")))
+    result, *_ = run(suite, old=base, new=shouts, hooks=hooks(python=False))
+    assert {one.invariant for one in result.verdicts if one.verdict == "fail"} == {f"{PREFIX}values of fixed sets"}
+    assert len(result.verdicts[0].flips) == 20
+    [found] = result.observed.sure_formats
+    assert (found.feature.path, found.feature.is_so) == ("urgency", "HIGH")
+    assert result.observed.examples(found)[0] == "c1"
+
+
+def test_what_is_free_text_in_control_is_no_set_of_values():
+    """Each case repeats its own note six times over both runs of control: that is no set of six."""
+    suite = suite_of(12, "{json: object}")
+    old = Scripted(lambda r: json.dumps({"note": f"caller {number(r)} said so"}))
+    new = Scripted(lambda r: json.dumps({"note": f"caller {number(r)} told us"}))
+    result, *_ = run(suite, old=old, new=new, hooks=hooks(python=False))
+    assert f"{PREFIX}values of fixed sets" not in {one.invariant for one in result.verdicts}
+    assert result.verdict != "fail"
+
+
+def test_what_a_suite_waives_is_not_watched_and_said_with_its_reason():
+    fenced = Scripted(lambda r: f"```json\n{labels(r)}\n```")
+    watch = "watch: {form: {waived: 'our reader takes fences off'}}\n"
+    result, *_ = run(suite_of(60, "{json: object, embedded: true}", watch), old=Scripted(labels), new=fenced)
+    assert result.waived == {"form": "our reader takes fences off"}
+    assert not any(one.invariant == f"{PREFIX}form" for one in result.verdicts)
+    assert "our reader takes fences off" in reports.page(result, TEMPLATE, title="t", control="a", target="b")
+    with pytest.raises(DocumentInvalid):
+        suite_of(1, extra="watch: {tone: {waived: 'x'}}\n")
+    with pytest.raises(DocumentInvalid):
+        suite_of(1, extra="watch: {form: {}}\n")
+
+
+NO = "I'm sorry, but I can't help with that request."
+
+
+def typed(cases, types):
+    words = "assert: [{length: {words: {min: 1}}}]"
+    lines = [
+        f"  - {{id: c{n}, input: 'question {n}', input_type: {types[n % len(types)]}, {words}}}" for n in range(cases)
+    ]
+    return read_suite(("cases:\n" + "\n".join(lines) + "\n").encode(), "s.yaml")
+
+
+def test_declining_is_told_and_watched_by_input_type():
+    suite = typed(90, ["order", "refund", "other"])
+    refuses = Scripted(lambda r: NO if number(r) % 3 == 1 and number(r) < 40 else LONG)
+    result, *_ = run(suite, old=Scripted(lambda _: LONG), new=refuses, hooks=hooks(python=False))
+    failed = {one.invariant for one in result.verdicts if one.verdict == "fail"}
+    assert failed == {f"{PREFIX}does not decline", f"{PREFIX}does not decline, refund"}
+    rates = {one["input_type"]: one for one in result.observed.to_json()["refusals"]}
+    assert [rates[name]["target"]["refusals"] for name in (None, "order", "refund", "other")] == [13, 0, 13, 0]
+    low, high = rates["refund"]["target"]["interval"]
+    assert low < 13 / 30 < high
+    assert rates["refund"]["change"] == pytest.approx(13 / 30)
+    few, *_ = run(typed(30, ["order", "refund"]), hooks=hooks(python=False), old=Scripted(lambda _: LONG))
+    assert not any(", refund" in one.invariant for one in few.verdicts), "15 cases are too few by themselves"
+
+
+def test_what_changed_is_said_in_words_with_the_cases_that_show_it():
+    longer = Scripted(lambda r: f"# Case {number(r)}\n\n{LONG} {LONG} {LONG}")
+    result, *_ = run(suite_of(40, "{length: {words: {min: 1}}}"), old=Scripted(lambda _: LONG), new=longer)
+    told = {claim.trait: claim for claim in result.observed.claims}
+    assert told["words"].change > 2
+    assert told["heading"].after == 1.0
+    assert result.verdict == "pass", "it is for people, and decides nothing"
+    page = reports.page(result, TEMPLATE, title="t", control="a", target="b")
+    assert "answers that have a heading: 0% before, 100% after" in page
+    assert '<a href="#c0">c0</a>' in page
+    few, *_ = run(suite_of(5), old=Scripted(lambda _: LONG), new=longer)
+    assert few.observed.claims == ()
+    assert "fewer than 20 claim nothing" in few.observed.changes.held
+
+
 def recording(folder, name, answers):
     lines = [
         {"prompt": prompt, "answer": answer, "latency_s": 0.1, "prompt_tokens": 5, "completion_tokens": 3}
@@ -383,6 +467,8 @@ def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
     code, out, _ = call("test", "r", "--fresh")
     assert code == 5
     assert "flips  c0 (line 2) in invariant: contains" in out
+    assert "What changed beyond chance, one answer a case of 40:" in out
+    assert 'answers that open with "no": 0% before, 25% after' in out
     (tmp_path / "regression" / "s.yaml").write_text("cases:\n  - {id: c, inputs: x}\n")
     code, _, err = call("test", "r")
     assert code == 6

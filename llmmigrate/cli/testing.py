@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project
+from llmmigrate.cli.suite_result import show
 from llmmigrate.exceptions import ExitCode, RefusedError
 from llmmigrate.files import replace_file
 from llmmigrate.units import format_duration, parse_money
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from llmmigrate.regression.asking import Side
     from llmmigrate.regression.running import Moment, SuiteResult
     from llmmigrate.store import Store
-
-_FLIPS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -150,7 +148,7 @@ def run_and_keep(
             body=to_json(result),
         ),
     )
-    _print(run, result)
+    show(run, result)
     return result
 
 
@@ -212,30 +210,3 @@ class _Progress:
         kept = f", {moment.kept:,} of an earlier run" if moment.kept else ""
         line = f"{moment.done:,} of {moment.total:,} answers{kept}   ${moment.cost:,.2f}{left}"
         self._live.update(Text(line))
-
-
-def _print(run: Project, result: SuiteResult) -> None:
-    from llmmigrate.regression.excerpts import excerpt
-    from llmmigrate.regression.reports import failures_of, flips_of
-
-    flipped = flips_of(result)
-    by_id = {one.case.id: one for one in result.cases}
-    for name, invariants in list(flipped.items())[:_FLIPS]:
-        case = by_id[name]
-        run.say(f"  flips  {name} (line {case.case.place[0]}) in {', '.join(invariants)}")
-        for words in failures_of(case, "target")[:2]:
-            run.say(f"         {words}")
-    if len(flipped) > _FLIPS:
-        run.say(f"  and {len(flipped) - _FLIPS} more: --html FILE shows all of them")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("  invariant", "verdict", "flips", "gains", "why"):
-        table.add_column(column, no_wrap=column != "why")
-    for one in result.verdicts:
-        table.add_row(f"  {one.invariant}", one.verdict, str(len(one.flips)), str(len(one.gains)), one.reason)
-    if result.verdicts:
-        run.show(table)
-    for name, count in result.errors.items():
-        run.say(f"  failed calls: {count:,} {name}, such as {excerpt(result.examples.get(name, ''), 200)}")
-    cost = f"${result.cost:,.2f}" + (f" and {result.unpriced:,} answers without a price" if result.unpriced else "")
-    run.say(f"{result.calls:,} calls, {result.kept:,} answers of an earlier run, {cost}")
-    run.say(f"{result.verdict}: {result.reason}")

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 UNKNOWN = "unknown"
 LONGEST = 4000
@@ -93,10 +94,15 @@ _LEAST_WORDS, _LEAST_SHARE, _LEAD = 4, 0.10, 1.5
 _LEAST_DISTINCT = 2
 
 
+@lru_cache(maxsize=2048)
 def language_of(text: str) -> str:
     """Return the ISO 639-1 code of the language of a text, or `unknown`; code, links and addresses are left out."""
     prose = _NOISE.sub(" ", _FENCE.sub(" ", text[:LONGEST]))
-    script = _main_script(Counter(_script(character) for character in prose if character.isalpha()))
+    letters: Counter[str] = Counter()
+    for character, times in Counter(prose).items():
+        if character.isalpha():
+            letters[_script(character)] += times
+    script = _main_script(letters)
     if script == "Latin":
         return _by_words(prose, _LATIN)
     if script == "Cyrillic":

@@ -15,7 +15,9 @@ from jinja2 import Environment, StrictUndefined
 
 from llmmigrate.annotations import Case as Reported
 from llmmigrate.annotations import junit as junit_report
+from llmmigrate.regression.equivalence import RULES
 from llmmigrate.regression.excerpts import excerpt
+from llmmigrate.regression.observed import TypeRefusals
 from llmmigrate.regression.running import RUNS, CaseResult, RunName, SuiteResult
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -44,8 +46,28 @@ def page(result: SuiteResult, template: str, *, title: str, control: str, target
         repetitions=result.repetitions,
         facts=f"{result.calls} calls, {result.kept} kept answers, {cost}",
         invariants=result.verdicts,
+        margin=RULES.margin,
+        waived=result.waived,
+        observed=result.observed,
+        refusals=[_refusals(one) for one in result.observed.refusals],
         cases=cases,
     )
+
+
+def _refusals(one: TypeRefusals) -> dict[str, Any]:
+    """Return the rates of both models on one input type, in percent, for a table and for a drawing."""
+    arms = [
+        {
+            "name": name,
+            "rate": 100 * rate.rate if rate.rate is not None else None,
+            "low": 100 * rate.interval[0],
+            "high": 100 * rate.interval[1],
+            "answers": rate.decided + rate.uncertain,
+            "uncertain": rate.uncertain,
+        }
+        for name, rate in (("control", one.change.before), ("target", one.change.after))
+    ]
+    return {"type": one.input_type, "arms": arms, "held": one.change.held}
 
 
 def junit(result: SuiteResult) -> str:

@@ -21,6 +21,7 @@ from llmmigrate.regression.assertions import Outcome as Judged
 from llmmigrate.regression.cases import Case
 from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
 from llmmigrate.regression.given import Given
+from llmmigrate.regression.observed import Observed, observe
 from llmmigrate.regression.suite import Suite
 from llmmigrate.regression.watched import PREFIX, Answered, watched
 from llmmigrate.verdict import Answer
@@ -71,7 +72,8 @@ class CaseResult:
 class SuiteResult:
     """What a run of a suite came to.
 
-    `verdicts` are by invariant, failed ones first. `calls` were made, `kept` answers were there already; `cost` is what
+    `verdicts` are by invariant, failed ones first; `waived` has what was not watched, with the reason; `observed` says
+    what changed. `calls` were made, `kept` answers were there already; `cost` is what
     the calls cost in US dollars, of which `unpriced` have no known price. `errors` counts failed calls by class, and
     `examples` has the words of one of each. `stopped` says why not all was asked.
     """
@@ -81,6 +83,8 @@ class SuiteResult:
     verdict: Answer
     verdicts: tuple[InvariantVerdict, ...]
     cases: tuple[CaseResult, ...]
+    waived: Mapping[str, str]
+    observed: Observed
     repetitions: int
     calls: int
     kept: int
@@ -259,7 +263,8 @@ class _Running:
         for result in self._results:
             for run in RUNS:
                 result.outcomes[run] = [judged(result.case, found or (), hooks=hooks) for found in result.answers[run]]
-        asserted, seen = _invariants(self._results), watched([_answered(result) for result in self._results])
+        answered = [_answered(result) for result in self._results]
+        asserted, seen = _invariants(self._results), watched(answered, waived=self._suite.waived)
         verdicts = judge({**asserted, **seen}, rules)
         proved = verdict_of(one for one in verdicts if one.invariant in asserted)
         verdict: Answer = "fail" if any(one.verdict == "fail" for one in verdicts) else proved
@@ -277,6 +282,8 @@ class _Running:
             verdict=verdict,
             verdicts=tuple(verdicts),
             cases=tuple(self._results),
+            waived=self._suite.waived,
+            observed=observe(answered),
             repetitions=self._repetitions,
             calls=self._calls,
             kept=self._kept,
@@ -315,7 +322,8 @@ def _answered(result: CaseResult) -> Answered:
     def last(found: list[RoundAnswer] | None) -> Given | None:
         return found[-1].given if found else None
 
-    return Answered(result.case.id, *([last(found) for found in result.answers[run]] for run in RUNS))
+    target, control, again = ([last(found) for found in result.answers[run]] for run in RUNS)
+    return Answered(result.case.id, target, control, again, result.case.input_type)
 
 
 def _names(case: Case) -> dict[str, str]:
@@ -354,4 +362,6 @@ def to_json(result: SuiteResult) -> dict[str, Any]:
         "error_examples": dict(result.examples),
         "stopped": result.stopped,
         "invariants": [one.to_json() for one in result.verdicts],
+        "not_watched": dict(result.waived),
+        "changed": result.observed.to_json(),
     }

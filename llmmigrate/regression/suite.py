@@ -22,12 +22,17 @@ from llmmigrate.regression.suite_model import WrittenSuite
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A checked suite. `hash` covers its content and that of every file it names; `files` are those, by SHA-256."""
+    """A checked suite.
+
+    `hash` covers its content and that of every file it names; `files` are those, by SHA-256. `waived` has what is not
+    watched of its answers, by name, with the reason.
+    """
 
     name: str
     cases: tuple[Case, ...]
     hash: str
     files: Mapping[str, str]
+    waived: Mapping[str, str]
     source: Source = field(repr=False, compare=False)
 
 
@@ -60,6 +65,7 @@ def read_suite(raw: bytes, name: str, *, files: FileReader = no_files) -> Suite:
         cases=tuple(case for case in cases if case is not None),
         hash=suite_hash(source.data, builder.hashes),
         files=builder.hashes,
+        waived={name: one.waived for name, one in suite.watch.items()},
         source=source,
     )
 

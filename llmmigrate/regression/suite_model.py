@@ -277,10 +277,20 @@ class WrittenCase(Asked):
         return self
 
 
+class NotWatched(Strict):
+    """Why something that is watched of every answer does not matter here."""
+
+    waived: Text
+
+
 class WrittenSuite(Strict):
-    """A regression suite: what an application depends on, said as cases."""
+    """A regression suite: what an application depends on, said as cases.
+
+    `watch` takes out, with a reason, what is otherwise watched of every answer, whatever cases assert.
+    """
 
     name: Text | None = None
     description: Text | None = None
+    watch: dict[Literal["form", "keys", "values", "language", "declining"], NotWatched] = Field(default_factory=dict)
     defaults: Defaults = Field(default_factory=Defaults)
     cases: list[WrittenCase] = Field(min_length=1, max_length=MAX_CASES)
