@@ -140,6 +140,56 @@ def test_a_real_model_that_is_cut_off_is_rolled_back_for_broken_json(served, tmp
     assert any(scene.note for scene in scenes)
 
 
+def with_endpoints(file, address, *, most):
+    """Point both endpoints of a document at a server, the target with so many tokens at most, and give it a suite."""
+    text = file.read_text("utf-8")
+    for side, tokens in (("current", 24), ("target", most)):
+        own = f"  api_base: {address}/v1\n  params: {{temperature: 0, max_tokens: {tokens}}}\n"
+        text = re.sub(rf"(?m)^({side}:.*\n  model: .*\n)(?:  .*\n)*", rf"\g<1>{own}", text)
+    text = re.sub(r"(?m)^regression:.*\n(  .*\n)*", "regression: {suite: regression/s.yaml, repetitions: 1}\n", text)
+    file.write_text(text, "utf-8")
+
+
+@installed
+def test_a_suite_tells_a_real_model_that_is_cut_off_from_one_that_is_not(served, tmp_path, monkeypatch, capsys):
+    scaffold.init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    questions = [
+        f"{word} the number {n} in one short sentence." for n in range(8) for word in ("Name", "Praise", "Sell")
+    ]
+    asserts = "assert: [{finish_reason: stop}]"
+    cases = [f"  - {{id: c{n}, kind: format, input: '{text}', {asserts}}}" for n, text in enumerate(questions)]
+    (tmp_path / "regression" / "s.yaml").write_text("cases:\n" + "\n".join(cases) + "\n")
+    new = ["new", "-m", "m", "--route", "r", "-t", "quick"]
+    run([*new, "--from", "hosted_vllm/smollm2-plain", "--to", "hosted_vllm/smollm2-brief"], capsys)
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+
+    with_endpoints(file, served.address, most=24)
+    alike = run(["test", "r", "--format", "json"], capsys)
+    assert alike[0] in (0, 3)
+    told = json.loads(alike[1])
+    assert (told["calls"], told["errors"]) == (72, {})
+    [ends] = [one for one in told["invariants"] if one["invariant"] == "format: finish_reason"]
+    assert ends["flips"] == []
+    assert ends["passed_on_control"] >= 8, "the questions have short answers"
+
+    with_endpoints(file, served.address, most=3)
+    code, out = run(["test", "r", "--format", "json", "--html", "s.html"], capsys)
+    assert code == 5
+    told = json.loads(out)
+    assert (told["verdict"], told["kept"]) == ("fail", 48), "control's answers are those of the run before"
+    [ends] = [one for one in told["invariants"] if one["invariant"] == "format: finish_reason"]
+    assert len(ends["flips"]) == ends["passed_on_control"]
+    assert any(one["trait"] == "words" and one["change"] < -0.5 for one in told["changed"]["traits"])
+    assert "finish_reason" in (tmp_path / "s.html").read_text("utf-8")
+
+
+def run(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    return caught.value.code or 0, capsys.readouterr().out
+
+
 @installed
 def test_a_demonstration_that_is_interrupted_ends_its_server(tmp_path):
     command = [sys.executable, "-m", "llmmigrate", "demo", "--folder", str(tmp_path / "here")]
