@@ -20,6 +20,7 @@ from llmmigrate.regression import reports
 from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask
 from llmmigrate.regression.assertions import Hooks
 from llmmigrate.regression.given import Given
+from llmmigrate.regression.path_changes import path_changes
 from llmmigrate.regression.running import calls_of, run_suite
 from llmmigrate.regression.suite import load_suite, read_suite
 from llmmigrate.regression.watched import PREFIX, hooks
@@ -359,6 +360,9 @@ def test_a_value_that_control_never_has_fails_where_control_has_but_a_few():
     [found] = result.observed.sure_formats
     assert (found.feature.path, found.feature.is_so) == ("urgency", "HIGH")
     assert result.observed.examples(found)[0] == "c1"
+    page = reports.page(result, TEMPLATE, title="t", control="a", target="b")
+    assert "<td><code>urgency</code></td><td><del>&#34;high&#34;</del></td><td><ins>&#34;HIGH&#34;</ins></td>" in page
+    assert "flips in every answer: values of fixed sets" in page
 
 
 def test_what_is_free_text_in_control_is_no_set_of_values():
@@ -408,6 +412,36 @@ def test_declining_is_told_and_watched_by_input_type():
     assert rates["refund"]["change"] == pytest.approx(13 / 30)
     few, *_ = run(typed(30, ["order", "refund"]), hooks=hooks(python=False), old=Scripted(lambda _: LONG))
     assert not any(", refund" in one.invariant for one in few.verdicts), "15 cases are too few by themselves"
+
+
+def test_json_answers_are_compared_path_by_path():
+    old = '{"total": 5, "state": "sent", "lines": [{"id": 1}, {"id": 2}], "note": null, "deep": {"a": 1.0}}'
+    new = '```json\n{"total": 5.0, "state": "sent", "lines": [{"id": 1}], "more": "x", "deep": {"a": 1.0}}\n```'
+    assert path_changes(old, new) == [
+        ("total", "5", "5.0"),
+        ("lines[1]", '{"id": 2}', "absent"),
+        ("note", "null", "absent"),
+        ("more", "absent", '"x"'),
+    ]
+    assert path_changes("no JSON", new) == path_changes(new, new) == []
+    assert path_changes("[1]", '{"a": 1}') == [("the answer", "[1]", '{"a": 1}')]
+    long = ["x" * 200 + end for end in "ab"]
+    assert len(path_changes(json.dumps({"a": long[0]}), json.dumps({"a": long[1]}))) == 1
+    assert len(path_changes(json.dumps(list(range(90))), json.dumps(list(range(1, 91))))) == 20
+    nested = "[" * 900 + "1" + "]" * 900
+    assert path_changes(nested, nested.replace("1", "2"))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+    )
+)
+def test_a_json_answer_differs_from_itself_at_no_path(value):
+    text = json.dumps(value)
+    assert path_changes(text, text) == []
+    changes = path_changes(text, json.dumps({"other": value}))
+    assert all(change.old != change.new for change in changes)
 
 
 def test_what_changed_is_said_in_words_with_the_cases_that_show_it():

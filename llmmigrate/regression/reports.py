@@ -15,9 +15,11 @@ from jinja2 import Environment, StrictUndefined
 
 from llmmigrate.annotations import Case as Reported
 from llmmigrate.annotations import junit as junit_report
+from llmmigrate.regression.asking import RoundAnswer
 from llmmigrate.regression.equivalence import RULES
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.observed import TypeRefusals
+from llmmigrate.regression.path_changes import path_changes
 from llmmigrate.regression.running import RUNS, CaseResult, RunName, SuiteResult
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -125,6 +127,7 @@ def _shown(result: CaseResult, flips: list[str]) -> dict[str, Any]:
         "verdict": "fail" if flips else "pass",
         "words": f"control {counts['control']}, again {counts['again']}, target {counts['target']}",
         "failures": failures_of(result, "target")[:5],
+        "paths": path_changes(_last(result, "control"), _last(result, "target", failing=True)),
         "old": marked_old,
         "new": marked_new,
     }
@@ -136,8 +139,8 @@ def _passes(result: CaseResult, run: RunName) -> str:
     return f"passes {good} of {len(result.answers[run])}" if told else "asserts nothing"
 
 
-def _answer(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
-    """Return the text of an answer: of the first repetition that failed, where that is wanted and there is one."""
+def _chosen(result: CaseResult, run: RunName, *, failing: bool) -> Sequence[RoundAnswer]:
+    """Return the answers of the first repetition; with `failing`, of the first that failed, where one did."""
     answers = result.answers[run]
     chosen = 0
     if failing:
@@ -147,7 +150,18 @@ def _answer(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
             if any(one is not None and one.verdict == "fail" for _, one in outcomes)
         )
         chosen = next(bad, 0)
-    found = answers[chosen] if chosen < len(answers) else None
+    return (answers[chosen] if chosen < len(answers) else None) or ()
+
+
+def _last(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
+    """Return the text of the last answer of a conversation."""
+    given = next((one.given for one in reversed(_chosen(result, run, failing=failing))), None)
+    return given.text if given is not None else ""
+
+
+def _answer(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
+    """Return the answers of a conversation as one text, with the tools that they call."""
+    found = _chosen(result, run, failing=failing)
     if not found:
         return "(not asked)"
     texts = []
