@@ -73,6 +73,7 @@ bench-rollback: $(VENV)/dev.stamp ## how fast a rollback reaches twenty replicas
 
 bench-suite: $(VENV)/dev.stamp ## what a suite finds at which size; refusals, tool calls and changes held against real data
 	@$(BIN)/python -m benchmarks.equivalence
+	@$(BIN)/python -m benchmarks.watched
 	@$(BIN)/python -m benchmarks.refusals
 	@$(BIN)/python -m benchmarks.bfcl
 	@$(BIN)/python -m benchmarks.llama_change

@@ -120,10 +120,11 @@ PAGE = (Path(__file__).parents[1] / "docs" / "suite.md").read_text("utf-8")
 
 
 def test_the_suite_on_the_page_loads():
-    [block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    suite = read_suite(block.encode(), "page.yaml")
+    whole, waiving = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    suite = read_suite(whole.encode(), "page.yaml")
     assert [len(case.rounds) for case in suite.cases] == [1, 3, 1]
     assert suite.cases[0].rounds[0].messages[0]["content"] == "Where is A-1042?"
+    assert set(read_suite(f"{whole}\n{waiving}".encode(), "page.yaml").waived) == {"form"}
 
 
 def test_the_page_names_every_assertion_and_every_key():

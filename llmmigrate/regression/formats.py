@@ -106,9 +106,12 @@ class Profile:
         return {path: kind for path, (_, kind) in found.items()}
 
     def _few(self, path: str, values: dict[str, int]) -> bool:
-        total = sum(values.values())
-        few = len(values) <= _ENUM_VALUES and total >= _ENUM_REPEATS * len(values)
-        return few and total == self.found[Feature(path, "kind", "a string")]
+        return few_and_repeated(values) and sum(values.values()) == self.found[Feature(path, "kind", "a string")]
+
+
+def few_and_repeated(values: Mapping[str, int]) -> bool:
+    """Tell whether strings with their counts look like those of a fixed set: at most twelve, three times each."""
+    return len(values) <= _ENUM_VALUES and sum(values.values()) >= _ENUM_REPEATS * len(values)
 
 
 def profile(answers: Iterable[str], schema: Mapping[str, Any] | None = None) -> Profile:
