@@ -142,7 +142,7 @@ def _main(weights: str, *names: str) -> None:
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()
     sys.stdin.read()
-    os._exit(0)  # nothing is left to write, and a request that is still being answered can hold up an orderly end
+    os._exit(0)  # nothing is left to write, and llama.cpp may wait for its own threads for ever
 
 
 if __name__ == "__main__":
