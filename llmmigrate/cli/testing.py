@@ -172,7 +172,7 @@ def _side(document: Document, name: Name) -> Side:
     from llmmigrate.regression.asking import Side
 
     endpoint = getattr(document.migration, name)
-    return Side(endpoint.model, endpoint.params, endpoint.api_base, document.system(name))
+    return Side(endpoint.model, endpoint.params, endpoint.api_base, document.system(name), endpoint.limits)
 
 
 def _money(text: str | None) -> float | None:

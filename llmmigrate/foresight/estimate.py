@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from llmmigrate.models.tokens import TokenCounter, Unknown, counter_for
 from llmmigrate.stages import plan_of
 
 if TYPE_CHECKING:
-    from llmmigrate.document import Document, Endpoint
+    from llmmigrate.document import Document, Endpoint, Limits
     from llmmigrate.document.prompts import Side
 
 AT_ONCE = 8
@@ -29,6 +29,9 @@ AT_ONCE = 8
 MONTH_S = 365.25 / 12 * 86400
 MORE_TOKENS = 0.15
 """From here on a longer prompt is worth a warning (TOK-01): it moves cost, and what fits into a context."""
+
+ROLLBACK = "rollback"
+"""The need of control when all of its traffic comes back at once, beside those of stages."""
 
 _MAX_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _PLACES = 3
@@ -118,15 +121,35 @@ class SideEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a model must take a minute at a share of the traffic; tokens are None where they are not known."""
+    """What a model must take a minute at a share of the traffic; tokens are None where they are not known.
+
+    `limits` are what the document declares that it may be asked.
+    """
 
     stage: str
+    side: Side
     model: str
     requests: float
     tokens: float | None
+    limits: Limits | None = None
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """Name the declared limits that this is above: `rpm`, `tpm`."""
+        if self.limits is None:
+            return ()
+        held = (("rpm", self.requests, self.limits.rpm), ("tpm", self.tokens, self.limits.tpm))
+        return tuple(name for name, need, most in held if need is not None and most is not None and need > most)
 
     def to_json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "model": self.model, "rpm": self.requests, "tpm": self.tokens}
+        return {
+            "stage": self.stage,
+            "model": self.model,
+            "rpm": self.requests,
+            "tpm": self.tokens,
+            "limits": self.limits.model_dump() if self.limits is not None else None,
+            "exceeded": list(self.exceeded),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +256,7 @@ def estimate(
         needs=needs,
         shadow_cost=_shadow(document, control, target, per_second),
         prices=costmap.source(),
-        warnings=tuple(_warnings(control, target, ratio)),
+        warnings=(*_warnings(control, target, ratio), *_above_limits(needs)),
         assumed=tuple(assumed),
     )
 
@@ -351,14 +374,32 @@ def _needs(document: Document, control: SideEstimate, target: SideEstimate, per_
             return None
         return side.input_mean + side.output_mean
 
-    def need(stage: str, side: SideEstimate, share: float) -> Need:
+    def need(stage: str, name: Side, share: float) -> Need:
+        side = control if name == "current" else target
+        limits = getattr(document.migration, name).limits
         requests, each = per_second * 60 * share, tokens(side)
-        return Need(stage, side.model, requests, each * requests if each is not None else None)
+        return Need(stage, name, side.model, requests, each * requests if each is not None else None, limits)
 
     plan = plan_of(document.migration)
     serving = [stage for stage in plan.stages if stage.serves_candidate and stage.waived is None]
-    found = [need(stage.name, target, 1.0 if stage.mirror else stage.share) for stage in serving]
-    return (*found, need("rollback", control, 1.0))
+    found = [need(stage.name, "target", 1.0 if stage.mirror else stage.share) for stage in serving]
+    return (*found, need(ROLLBACK, "current", 1.0))
+
+
+def _above_limits(needs: Sequence[Need]) -> Iterator[str]:
+    """Warn where a declared limit is first exceeded: of the target by stage, of control by a rollback."""
+    told: set[tuple[Side, str]] = set()
+    for need in needs:
+        for name in need.exceeded:
+            if (need.side, name) in told:
+                continue
+            told.add((need.side, name))
+            asked, what = (need.requests, "requests") if name == "rpm" else (need.tokens, "tokens")
+            when = "after a rollback" if need.stage == ROLLBACK else f"from {need.stage} on"
+            yield (
+                f"QUOTA-01: {when} {need.model} must take {asked:,.0f} {what} a minute, more than the "
+                f"{getattr(need.limits, name):,} that {need.side}.limits.{name} declares: the rest is answered with 429"
+            )
 
 
 def _shadow(document: Document, control: SideEstimate, target: SideEstimate, per_second: float | None) -> float | None:

@@ -22,6 +22,7 @@ from llmmigrate.regression.cases import Case
 from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
 from llmmigrate.regression.given import Given
 from llmmigrate.regression.observed import Observed, observe
+from llmmigrate.regression.pacing import Pace, PacedClient
 from llmmigrate.regression.suite import Suite
 from llmmigrate.regression.watched import PREFIX, Answered, watched
 from llmmigrate.verdict import Answer
@@ -140,9 +141,10 @@ async def run_suite(
 
 
 class _Gate:
-    """Let so many calls of one model be under way; fewer once it says that they are too many."""
+    """Let so many calls of one model be under way, at its pace; fewer once it says that they are too many."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, pace: Pace) -> None:
+        self.pace = pace
         self._limit = limit
         self._active = 0
         self._free = asyncio.Condition()
@@ -194,7 +196,9 @@ class _Running:
             times = case.repetitions or self._repetitions
             self._results.append(CaseResult(case, {run: [None] * times for run in RUNS}))
             self._total += asked_rounds(case) * times * len(RUNS)
-        gates = {side.model: _Gate(at_once) for side in self._sides.values()}
+        sides = self._sides.values()
+        limits = {side.model: [one.limits for one in sides if one.model == side.model] for side in sides}
+        gates = {model: _Gate(at_once, Pace.of(declared)) for model, declared in limits.items()}
         async with asyncio.TaskGroup() as group:
             limit = asyncio.Semaphore(at_once * len(gates))
             for result, run, repetition in self._jobs():
@@ -225,7 +229,8 @@ class _Running:
         if found is None:
             async with gate:
                 try:
-                    found = await ask(self._clients.client_for(side.model), result.case, side)
+                    client = PacedClient(self._clients.client_for(side.model), gate.pace)
+                    found = await ask(client, result.case, side)
                 except ModelError as error:  # there is no client of it
                     found = [RoundAnswer(0, None, error.error_class, error.message)]
             self._calls += len(found)
