@@ -103,7 +103,8 @@ def test_a_few_prompts_that_cannot_be_counted_leave_the_estimate_open():
     found = estimated([prompt(output_tokens=5), odd], target=Words(fails="odd"))
     assert found.target.failed == 1
     assert found.target.input_mean == 10
-    assert found.unknown == [f"{NEW}: 1 prompts could not be counted"]
+    assert found.unknown == [f"{NEW}: 1 prompt could not be counted: it cannot be counted (p:9)"]
+    assert found.to_json()["target"]["failures"] == [{"prompts": 1, "why": "it cannot be counted", "place": "p:9"}]
 
 
 def test_what_does_not_fit_with_its_longest_answer_is_named():
@@ -116,7 +117,7 @@ def test_what_does_not_fit_with_its_longest_answer_is_named():
     ]
     found = estimated(prompts, own=own)
     assert found.target.overflows == ("b",)
-    assert any(line.startswith("CTX-01: 1 prompts do not fit") for line in found.warnings)
+    assert any(line.startswith("CTX-01: 1 prompt does not fit") for line in found.warnings)
     assert found.to_json()["target"]["overflow_places"] == ["b"]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import costmap, pricing
 from llmmigrate.models.base import ChatRequest, Usage
+from llmmigrate.models.images import attachments
 from llmmigrate.models.tokens import TokenCounter, Unknown, counter_for
 from llmmigrate.stages import plan_of
 
@@ -59,24 +60,49 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Prompts that could not be counted for one reason; `place` is that of the first."""
+
+    why: str
+    prompts: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class SideEstimate:
     """What the prompts are to one model: figures are None where they are not known, and `unknown` says why.
 
     `cold` is the mean cost of a request that finds nothing in the provider's prompt cache, `warm` that of one that
-    finds there what was found when the prompts were recorded; both in US dollars. `overflows` are the places of prompts
-    that, with the longest answer they may have, do not fit into the model's context.
+    finds there what was found when the prompts were recorded; both in US dollars. `failures` say why prompts were not
+    counted: how many for each reason, and where the first is. `overflows` are the places of prompts that, with the
+    longest answer they may have, do not fit into the model's context. `images` says by what images were counted.
     """
 
     model: str
     source: str | None
     unknown: str | None
     counts: tuple[Counted | None, ...]
-    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+    images: str | None = None
     cold: float | None = None
     warm: float | None = None
     context: int | None = None
     overflows: tuple[str, ...] = ()
     unpriced: str | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many prompts were not counted, where others were."""
+        return sum(one.prompts for one in self.failures)
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Say which prompts were not counted, and why, in sentences; of many reasons the first ones."""
+        found = [
+            f"{_prompts(one.prompts)} could not be counted: {one.why} ({one.place})" for one in self.failures[:_PLACES]
+        ]
+        others = sum(one.prompts for one in self.failures[_PLACES:])
+        return [*found, f"{_prompts(others)} could not be counted for other reasons"] if others else found
 
     @property
     def known(self) -> list[Counted]:
@@ -103,6 +129,9 @@ class SideEstimate:
             "unknown": self.unknown,
             "counted": len(self.known),
             "failed": self.failed,
+            "failures": [
+                {"prompts": one.prompts, "why": one.why, "place": one.place} for one in self.failures[:_PLACES]
+            ],
             "input_tokens": {
                 "mean": self.input_mean,
                 "p50": self.input_quantile(0.5),
@@ -172,7 +201,7 @@ class Estimate:
         """What is missing before this is an estimate, in sentences."""
         sides = (self.control, self.target)
         missing = [f"{side.model}: {side.unknown}" for side in sides if side.unknown is not None]
-        missing += [f"{side.model}: {side.failed} prompts could not be counted" for side in sides if side.failed]
+        missing += [f"{side.model}: {words}" for side in sides for words in side.uncounted]
         missing += [f"{side.model}: {side.unpriced}" for side in sides if side.unpriced is not None]
         return missing
 
@@ -241,6 +270,9 @@ def estimate(
     if any(new.output is None for new in target.known) and ratio is not None:
         target = replace(target, counts=_as_long(control, target, ratio))
         assumed.append("answers of the target are as long as control's, in its own tokens")
+    assumed += [
+        f"images to {side.model} are as many tokens as {side.images} says" for side in (control, target) if side.images
+    ]
     control, target = (_priced(side, prompts) for side in (control, target))
     if any(prompt.cached_tokens for prompt in prompts) and target.warm is not None:
         assumed.append("the target finds the same part of a prompt in its cache as control did")
@@ -298,10 +330,17 @@ async def _count(
             )
         finally:
             await counter.close()
-        errors = [count for count in found if isinstance(count, ModelError)]
         counts = tuple(None if isinstance(count, ModelError) else count for count in found)
-        why = errors[0].message if errors and len(errors) == len(found) else None
-        return SideEstimate(endpoint.model, counter.source, why, counts, failed=0 if why else len(errors))
+        failures = _failures(found, prompts)
+        if failures and not any(counts):
+            why = "; ".join(one.why for one in failures[:_PLACES])
+            return SideEstimate(endpoint.model, counter.source, why, counts)
+        with_images = any(
+            count is not None and next(attachments(prompt.messages), None) is not None
+            for count, prompt in zip(counts, prompts, strict=True)
+        )
+        images = counter.images if with_images else None
+        return SideEstimate(endpoint.model, counter.source, None, counts, failures, images)
 
     control, target = await asyncio.gather(side("current"), side("target"))
     recorded = [
@@ -309,6 +348,20 @@ async def _count(
         for count, prompt in zip(control.counts, prompts, strict=True)
     ]
     return replace(control, counts=tuple(recorded)), target
+
+
+def _prompts(number: int) -> str:
+    return "1 prompt" if number == 1 else f"{number:,} prompts"
+
+
+def _failures(found: Sequence[Counted | ModelError], prompts: Sequence[Prompt]) -> tuple[Failure, ...]:
+    """Return why prompts were not counted, the most frequent reason first."""
+    by: dict[str, list[str]] = {}
+    for count, prompt in zip(found, prompts, strict=True):
+        if isinstance(count, ModelError):
+            by.setdefault(count.message, []).append(prompt.place)
+    failures = [Failure(why, len(places), places[0]) for why, places in by.items()]
+    return tuple(sorted(failures, key=lambda one: -one.prompts))
 
 
 async def _text(counter: TokenCounter, request: ChatRequest, text: str) -> int:
@@ -420,10 +473,8 @@ def _warnings(control: SideEstimate, target: SideEstimate, ratio: float | None) 
     for side in (target, control):
         if side.overflows:
             where = ", ".join(side.overflows[:_PLACES])
-            found.append(
-                f"CTX-01: {len(side.overflows)} prompts do not fit into the {side.context:,} tokens of {side.model}: "
-                f"{where}"
-            )
+            fits = "1 prompt does" if len(side.overflows) == 1 else f"{len(side.overflows):,} prompts do"
+            found.append(f"CTX-01: {fits} not fit into the {side.context:,} tokens of {side.model}: {where}")
     facts = costmap.facts(target.model)
     if control.warm is not None and control.cold is not None and control.warm < control.cold:
         if facts.cached_input_cost is None:
