@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import costmap, pricing
-from llmmigrate.models.base import ChatRequest, Usage
+from llmmigrate.models.base import ChatRequest, Usage, longest_answer
 from llmmigrate.models.images import attachments
 from llmmigrate.models.tokens import TokenCounter, Unknown, counter_for
 from llmmigrate.stages import plan_of
@@ -34,7 +34,6 @@ MORE_TOKENS = 0.15
 ROLLBACK = "rollback"
 """The need of control when all of its traffic comes back at once, beside those of stages."""
 
-_MAX_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _PLACES = 3
 
 
@@ -412,8 +411,7 @@ def _fitted(side: SideEstimate, endpoint: Endpoint, prompts: Sequence[Prompt]) -
         return side
     over = []
     for count, prompt in zip(side.counts, prompts, strict=True):
-        asked = {**prompt.params, **endpoint.params}
-        longest = next((asked[name] for name in _MAX_OUTPUT if isinstance(asked.get(name), int)), 0)
+        longest = longest_answer({**prompt.params, **endpoint.params}) or 0
         if count is not None and count.input + longest > context:
             over.append(prompt.place)
     return replace(side, context=context, overflows=tuple(over))

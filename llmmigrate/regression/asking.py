@@ -81,7 +81,7 @@ def first_messages(case: Case) -> list[Mapping[str, Any]]:
     messages: list[Mapping[str, Any]] = []
     called: Sequence[Mapping[str, Any]] = ()
     for one in case.rounds:
-        messages += [*_results(one, called), *one.messages]
+        messages += [*results_of(one, called), *one.messages]
         if one.answer is None:
             break
         messages.append(one.answer)
@@ -122,7 +122,7 @@ async def ask(client: ModelClient, case: Case, side: Side, *, timeout_s: float =
     answers: list[RoundAnswer] = []
     called: Sequence[Mapping[str, Any]] = ()
     for number, one in enumerate(case.rounds):
-        messages += [*_results(one, called), *one.messages]
+        messages += [*results_of(one, called), *one.messages]
         if one.answer is not None:
             messages.append(one.answer)
             called = one.answer.get("tool_calls") or ()
@@ -183,7 +183,8 @@ def judged(case: Case, answers: Sequence[RoundAnswer], *, hooks: Hooks) -> list[
     return found
 
 
-def _results(one: Round, called: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def results_of(one: Round, called: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the messages that answer the calls of the round before; a tool without a result gets one that says so."""
     if not called:
         return []
     known = one.tool_results or {}

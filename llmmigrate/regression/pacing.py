@@ -45,6 +45,10 @@ class Pace:
             rpm=requests * TAKEN if requests is not None else None, tpm=tokens * TAKEN if tokens is not None else None
         )
 
+    def least_s(self, calls: int) -> float:
+        """Return how many seconds so many calls take at least, whatever they are in tokens."""
+        return max(0, calls - 1) * self._each_request_s
+
     async def turn(self) -> float:
         """Wait until a call may begin; return as how many tokens it counts until its answer is there."""
         async with self._turns:

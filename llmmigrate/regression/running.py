@@ -110,9 +110,13 @@ class SuiteResult:
         return f"{number} of {len(self.verdicts)}: {worst[0].invariant}: {worst[0].reason}"
 
 
-def calls_of(suite: Suite, repetitions: int) -> int:
-    """Return how many answers a run asks for at most."""
-    return sum(asked_rounds(case) * (case.repetitions or repetitions) * len(RUNS) for case in suite.cases)
+def kept_answers(answers: Answers | None, key: str) -> list[RoundAnswer] | None:
+    """Return what was answered before; what cannot be read is asked again."""
+    text = answers.get(key) if answers is not None else None
+    try:
+        return [RoundAnswer.from_json(one) for one in json.loads(text)] if text is not None else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 async def run_suite(
@@ -225,7 +229,7 @@ class _Running:
     async def _one(self, result: CaseResult, run: RunName, repetition: int, gate: _Gate) -> None:
         side = self._sides[run]
         key = answer_key(result.case, side, run, repetition)
-        found = self._kept_answers(key)
+        found = kept_answers(self._answers, key)
         if found is None:
             async with gate:
                 try:
@@ -242,14 +246,6 @@ class _Running:
         result.answers[run][repetition] = found
         self._done += asked_rounds(result.case)
         self._watch(Moment(self._done, self._total, self._kept, self._cost))
-
-    def _kept_answers(self, key: str) -> list[RoundAnswer] | None:
-        """Return what was answered before; what cannot be read is asked again."""
-        text = self._answers.get(key) if self._answers is not None else None
-        try:
-            return [RoundAnswer.from_json(one) for one in json.loads(text)] if text is not None else None
-        except (ValueError, KeyError, TypeError):
-            return None
 
     def _count(self, found: Sequence[RoundAnswer], gate: _Gate) -> None:
         for one in found:
