@@ -127,6 +127,7 @@ def new(
         "current": current,
         "current_system": own.system if own is not None else None,
         "current_api_base": own.api_base if own is not None else api_base,
+        "current_limits": own.limits.model_dump(exclude_none=True) if own is not None and own.limits else None,
         "params": params,
         "target": target,
         "target_params": target_params if target_params is not None else params,

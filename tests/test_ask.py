@@ -178,6 +178,27 @@ def test_repair_puts_an_edited_document_in_force_on_record(world):
     assert broken(world.store) == []
 
 
+def test_the_next_document_knows_the_limits_of_what_serves_then(world):
+    world.write(lambda text: text.replace("\ntarget:", "\ntarget:\n  limits: {rpm: 900}"))
+    world.write(target="fake/third")
+    migration = world.graph().head(ROUTE).migration
+    assert migration.current.limits.rpm == 900
+    assert migration.target.limits is None
+
+
+def test_a_raised_quota_is_repaired_while_the_model_is_served(world):
+    world.write()
+    world.upgrade()
+    with world.router() as router:
+        world.reach(router, "canary:25")
+    file = next(world.config.versions.glob("*.yaml"))
+    file.write_text(file.read_text().replace("\ntarget:", "\ntarget:\n  limits: {rpm: 900}"))
+    before = world.store.route(ROUTE)
+    after = ask.repair(world.store, ROUTE, world.graph().head(ROUTE), actor="t", reason="the quota was raised")
+    assert (after.status, after.phase) == (before.status, before.phase)
+    assert broken(world.store) == []
+
+
 def test_repair_refuses_a_document_without_the_present_stage(world):
     world.write()
     world.upgrade()

@@ -126,6 +126,36 @@ def test_only_content_changes_the_hash():
         assert load_text(EXAMPLE.replace(old, new, 1), "d.yaml").hash != original
 
 
+def with_limits(text, side, limits):
+    return text.replace(f"\n{side}:", f"\n{side}:\n  limits: {limits}", 1)
+
+
+def test_limits_are_of_an_account_and_no_part_of_what_is_served():
+    before = load_text(EXAMPLE, "d.yaml")
+    after = load_text(with_limits(EXAMPLE, "target", "{rpm: 500, tpm: 200000}"), "d.yaml")
+    limits = after.migration.target.limits
+    assert (limits.rpm, limits.tpm) == (500, 200_000)
+    assert load_text(with_limits(EXAMPLE, "current", "{tpm: 9}"), "d.yaml").migration.current.limits.rpm is None
+    assert after.moves("target") == before.moves("target")
+    assert after.hash != before.hash
+    assert before.migration.target.limits is None
+
+
+def test_models_that_differ_in_their_limits_alone_are_the_same_model():
+    model = load_text(EXAMPLE, "d.yaml").migration.current.model
+    head, _, rest = EXAMPLE.partition("current:")
+    text = f"{head}current: {{model: {model}}}\ntarget: {{model: {model}, limits: {{rpm: 5}}}}\n"
+    assert "current and target are the same" in "\n".join(problems(text + rest[rest.index("owners:") :]))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    ["{}", "{rpm: null}", "{rpm: 0}", "{rpm: -1}", "{tpm: 1.5}", "{rpm: true}", "{rpm: '500'}", "{rps: 8}", "9"],
+)
+def test_limits_that_limit_nothing_are_refused_at_their_place(limits):
+    assert all("target.limits" in one for one in problems(with_limits(EXAMPLE, "target", limits)))
+
+
 def test_dates_stay_as_they_were_written():
     assert read(b"a: 2026-11-23T14:32:00Z\nb: 2026-11-23\n", "d").data == {
         "a": "2026-11-23T14:32:00Z",

@@ -103,7 +103,8 @@ def test_a_few_prompts_that_cannot_be_counted_leave_the_estimate_open():
     found = estimated([prompt(output_tokens=5), odd], target=Words(fails="odd"))
     assert found.target.failed == 1
     assert found.target.input_mean == 10
-    assert found.unknown == [f"{NEW}: 1 prompts could not be counted"]
+    assert found.unknown == [f"{NEW}: 1 prompt could not be counted: it cannot be counted (p:9)"]
+    assert found.to_json()["target"]["failures"] == [{"prompts": 1, "why": "it cannot be counted", "place": "p:9"}]
 
 
 def test_what_does_not_fit_with_its_longest_answer_is_named():
@@ -116,7 +117,7 @@ def test_what_does_not_fit_with_its_longest_answer_is_named():
     ]
     found = estimated(prompts, own=own)
     assert found.target.overflows == ("b",)
-    assert any(line.startswith("CTX-01: 1 prompts do not fit") for line in found.warnings)
+    assert any(line.startswith("CTX-01: 1 prompt does not fit") for line in found.warnings)
     assert found.to_json()["target"]["overflow_places"] == ["b"]
 
 
@@ -136,6 +137,48 @@ def test_limits_a_minute_are_told_for_each_stage_and_for_the_way_back():
     assert needs["canary:5"].tokens == pytest.approx(18 * 20)
     assert needs["rollback"].model == OLD
     assert estimated([prompt(10, output_tokens=10)]).needs == ()
+
+
+def limited(side, limits, edit=lambda text: text):
+    return document(edit=lambda text: edit(text.replace(f"\n{side}:", f"\n{side}:\n  limits: {limits}", 1)))
+
+
+def no_shadow(text):
+    head, _, rest = text.partition("\nshadow:")
+    return head + "\nshadow: {waived: a test}\n" + rest[rest.index("canary:") :]
+
+
+def quotas(found):
+    return [line for line in found.warnings if line.startswith("QUOTA-01")]
+
+
+def test_a_need_above_a_declared_limit_is_told_with_the_stage_where_it_is_first_exceeded():
+    some = [prompt(10, output_tokens=10)]  # 20 tokens a request
+    found = estimated(some, per_second=2, peak=3, own=limited("target", "{rpm: 100}", no_shadow))
+    [line] = quotas(found)
+    assert "from canary:50 on" in line
+    assert "180 requests a minute, more than the 100 that target.limits.rpm declares" in line
+    told = {need["stage"]: need for need in found.to_json()["needs"]}
+    assert [stage for stage, need in told.items() if need["exceeded"]] == ["canary:50", "canary:100", "observation"]
+    assert told["canary:50"]["limits"] == {"rpm": 100, "tpm": None}
+    assert told["rollback"]["limits"] is None
+    assert quotas(estimated(some, per_second=2, own=limited("target", "{rpm: 120}", no_shadow))) == []
+    assert "from shadow on" in quotas(estimated(some, per_second=2, own=limited("target", "{rpm: 119}")))[0]
+
+
+def test_control_must_take_all_traffic_again_after_a_rollback():
+    some = [prompt(10, output_tokens=10)]
+    [line] = quotas(estimated(some, per_second=2, own=limited("current", "{rpm: 120, tpm: 2399}")))
+    assert "after a rollback" in line
+    assert "2,400 tokens a minute, more than the 2,399 that current.limits.tpm declares" in line
+    assert quotas(estimated(some, per_second=2, own=limited("current", "{rpm: 120, tpm: 2400}"))) == []
+
+
+def test_a_limit_of_tokens_is_not_held_against_a_guess():
+    own = limited("target", "{tpm: 1}")
+    found = estimated([prompt(10)], target=Unknown("no tokenizer"), per_second=2, own=own)
+    assert quotas(found) == []
+    assert found.unknown
 
 
 def test_shadow_costs_what_it_mirrors_and_what_it_asks_again():

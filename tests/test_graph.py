@@ -49,6 +49,14 @@ def test_the_next_document_follows_the_one_a_route_stands_on(graph):
     assert graph.after("support-agent", "gone") is None
 
 
+def test_current_is_the_target_below_whatever_their_limits():
+    first = load_text(document("bbbb00000001").text.replace("\ntarget:", "\ntarget:\n  limits: {rpm: 500}"), "1.yaml")
+    text = document("bbbb00000002", "bbbb00000001", current="a/two", target="a/three").text
+    for limits in ("", "\n  limits: {rpm: 500}", "\n  limits: {rpm: 800, tpm: 90000}"):
+        second = load_text(text.replace("\ncurrent:", f"\ncurrent:{limits}"), "2.yaml")
+        assert Graph([first, second]).faults == []
+
+
 FAULTS = [
     ([document("dddd1"), document("dddd1")], "stands in dddd1.yaml and in dddd1.yaml"),
     ([document("dddd1"), document("dddd2")], "has 2 heads: dddd1, dddd2, and 2 bases: dddd1, dddd2"),

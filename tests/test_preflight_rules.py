@@ -420,7 +420,38 @@ def test_a_quota_is_held_against_the_traffic_on_both_ways():
     assert ("warning", "back", "current.model") in of("QUOTA-01", found(document(GEMINI_2, GPT_4O), per_second=34))
     projected = document(OWN, GEMINI_2, monitoring={"projection": {"tokens_per_request": 2000}})
     [finding] = [one for one in found(projected, per_second=10) if one.rule == "QUOTA-01"]
-    assert "1,200,000 tokens a minute at 100% are more than the 800,000" in finding.message
+    assert "1,200,000 tokens a minute at 100% are more than the 800,000 of the cost map" in finding.message
+
+
+def limited(current=None, target=None, models=(GPT_4O, GEMINI_2), **more):
+    sides = {side: {"limits": own} for side, own in (("current", current), ("target", target)) if own}
+    return document(*models, sides=sides, **more)
+
+
+def test_a_declared_limit_comes_before_that_of_the_cost_map():
+    quotas = of("QUOTA-01", found(limited(target={"rpm": 100}), per_second=2))
+    assert ("warning", "there", "target.limits.rpm") in quotas
+    [finding] = [one for one in found(limited(target={"rpm": 100}), per_second=2) if one.severity == "warning"]
+    assert "120 requests a minute at 100% are more than the 100 that target.limits.rpm declares" in finding.message
+    enough = limited({"rpm": 5000}, {"rpm": 5000})
+    assert of("QUOTA-01", found(enough, per_second=34)) == []  # the cost map says 2,000 of the target
+    assert of("QUOTA-01", found(limited({"rpm": 100}), per_second=2)) == [("warning", "back", "current.limits.rpm")]
+    back = [one for one in found(limited({"rpm": 100}), per_second=2) if one.rule == "QUOTA-01"]
+    assert "120 requests a minute after a rollback" in back[0].message
+
+
+def test_what_a_limit_of_tokens_is_held_against_must_be_projected():
+    own = {"target": {"tpm": 100_000}, "current": {"rpm": 5000}}
+    assert of("QUOTA-01", found(limited(**own), per_second=2)) == [("note", "there", "target.limits.tpm")]
+    projected = limited(**own, monitoring={"projection": {"tokens_per_request": 1000}})
+    assert of("QUOTA-01", found(projected, per_second=2)) == [("warning", "there", "target.limits.tpm")]
+    assert of("QUOTA-01", found(projected, per_second=1)) == []
+
+
+def test_a_declared_limit_of_a_server_of_one_s_own_is_held_too():
+    own = limited(target={"rpm": 100}, models=("recorded/one", OWN))
+    assert of("QUOTA-01", found(own, per_second=2)) == [("warning", "there", "target.limits.rpm")]
+    assert of("QUOTA-01", found(own, per_second=1)) == []
 
 
 @pytest.mark.parametrize("rule", ["ERR-01", "ERR-02"])

@@ -208,15 +208,16 @@ PARAMS = st.dictionaries(st.text(min_size=1, max_size=8), VALUES | st.lists(VALU
     model=st.sampled_from(["openai/gpt-5.2", "a: b", "x # y", "é/1", "1e5", "null"]),
     params=PARAMS,
     retires=st.sampled_from([None, "2027-05-01"]),
+    limits=st.sampled_from([None, {"rpm": 500}, {"rpm": 500, "tpm": 200_000}]),
     crlf=st.booleans(),
 )
-def test_only_the_named_values_change_whatever_the_style(current, down, model, params, retires, crlf):
+def test_only_the_named_values_change_whatever_the_style(current, down, model, params, retires, limits, crlf):
     head, _, rest = EXAMPLE.partition("current:")
     text = re.sub(r"down_revision: .*\n", down, head) + current + rest[rest.index("target:") :]
     if crlf:
         text = text.replace("\n", "\r\n")
     before = load_text(text, "before.yaml")
-    wanted = Endpoint(model=model, params=params, retires=retires)
+    wanted = Endpoint(model=model, params=params, retires=retires, limits=limits)
     after = follow(text, "1234", wanted)
     try:
         migration = load_text(after, "after.yaml").migration

@@ -134,13 +134,6 @@ def test_without_a_tokenizer_of_its_own_a_model_s_tokens_are_not_known(model, wo
     assert words in found.why
 
 
-def test_images_are_not_guessed_at():
-    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-    request = ChatRequest("gpt-4o", [{"role": "user", "content": [{"type": "text", "text": "What?"}, picture]}])
-    with pytest.raises(ModelError, match="images are not counted"):
-        asyncio.run(counter_for("gpt-4o", environ={}).count(request))
-
-
 @pytest.mark.parametrize("said", [SAID, CALLED])
 @pytest.mark.parametrize(
     ("model", "tokens"), [("anthropic/claude-3-7-sonnet-20250219", 42), ("gemini/gemini-2.5-flash", 43)]

@@ -163,7 +163,8 @@ def _rates(told: Estimate) -> Iterator[str]:
     yield "What the models must take a minute:"
     for need in told.needs:
         tokens = f"{need.tokens:,.0f} tokens" if need.tokens is not None else "tokens unknown"
-        yield f"  {need.stage:<12} {need.model}: {need.requests:,.0f} requests, {tokens}"
+        above = f"  above {' and '.join(need.exceeded)} of {need.side}.limits" if need.exceeded else ""
+        yield f"  {need.stage:<12} {need.model}: {need.requests:,.0f} requests, {tokens}{above}"
 
 
 def _doubts(told: Estimate, wrong: list[str]) -> Iterator[str]:

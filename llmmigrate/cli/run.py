@@ -25,6 +25,7 @@ from llmmigrate.units import parse_duration
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from llmmigrate.cli.testing import Trial
     from llmmigrate.lifecycle import RouteState, Transition
     from llmmigrate.runner import UpgradeResult
     from llmmigrate.store import Store
@@ -97,8 +98,11 @@ def upgrade(
         typer.confirm(f"Let {route} {what}?", abort=True, err=True)
     way = _Way(run, run.store(create=True, busy_s=busy_s), route, revision, to)
     result = way.advance(reason if retry else None)
-    if way.waits_for_suite(result) and _may_run_suite(run, route, yes=yes):
-        result = way.run_suite()
+    if way.waits_for_suite(result) and (yes or _can_be_asked(run)):
+        trial = way.prepare_suite()
+        question = f"Run the regression suite of {route} now? It calls both models."
+        if yes or typer.confirm(question, err=True):
+            result = way.run_suite(trial)
     if reason and result.last.state.status in ("running", "paused") and (unattended or accept_risk):
         result = way.override(reason, unattended=unattended, accept_risk=accept_risk)
     waits = wait if wait is not None else run.out.is_terminal and run.format is Format.table and not run.quiet
@@ -109,13 +113,9 @@ def upgrade(
     return int(ExitCode.DONE if code is ExitCode.HOLD and allow_hold else code)
 
 
-def _may_run_suite(run: Project, route: str, *, yes: bool) -> bool:
-    """Ask whether the suite may be run now, which costs calls; without a terminal only `--yes` says so."""
-    if yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or run.quiet or run.format is not Format.table:
-        return False
-    return typer.confirm(f"Run the regression suite of {route} now? It calls both models.", err=True)
+def _can_be_asked(run: Project) -> bool:
+    """Tell whether a person is there to say that the suite may be run, which costs calls."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and not run.quiet and run.format is Format.table
 
 
 def _seconds(option: str, text: str) -> float:
@@ -165,12 +165,18 @@ class _Way:
         due = wait is not None and any(reason.about_suite for reason in wait.reasons)
         return due and state.status == "running" and state.phase == "regression" and self._to != "regression"
 
-    def run_suite(self) -> UpgradeResult:
-        """Run the attempt's suite, keep what it shows, and move again."""
-        from llmmigrate.cli.testing import run_and_keep
+    def prepare_suite(self) -> Trial:
+        """Read the attempt's suite, and say what it asks for and costs at most."""
+        from llmmigrate.cli.testing import prepare
         from llmmigrate.runner.write import applied
 
-        run_and_keep(self._run, self._store, applied(self._store.route(self._route)))
+        return prepare(self._run, self._store, applied(self._store.route(self._route)))
+
+    def run_suite(self, trial: Trial) -> UpgradeResult:
+        """Run the attempt's suite, keep what it shows, and move again."""
+        from llmmigrate.cli.testing import run_and_keep
+
+        run_and_keep(self._run, self._store, trial)
         return self.advance()
 
     def override(self, reason: str, *, unattended: bool, accept_risk: str | None) -> UpgradeResult:

@@ -1,19 +1,75 @@
-"""A run of a suite on a terminal: what flips, each invariant, what changed, who declines, what it cost, the verdict."""
+"""A run of a suite on a terminal: before it what it costs at most; after it what flips, each invariant, the verdict."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from llmmigrate.units import format_duration
+
 if TYPE_CHECKING:
     from llmmigrate.cli.context import Project
     from llmmigrate.regression.observed import Observed
+    from llmmigrate.regression.reckoning import Reckoning
     from llmmigrate.regression.running import SuiteResult
+    from llmmigrate.regression.suite import Suite
 
 _FLIPS = 10
 _CHANGES = 6
+
+
+def announce(run: Project, suite: Suite, times: int, told: Reckoning, max_cost: float | None) -> None:
+    """Say before a run how much it asks for and what that costs at most, beside the ceiling that was set."""
+    cases = "1 case" if len(suite.cases) == 1 else f"{len(suite.cases):,} cases"
+    often = "once" if times == 1 else f"{times} times"
+    if told.calls == 0:
+        run.say(f"{suite.name}: {cases}, {often} each: all {told.kept:,} answers are kept from an earlier run")
+        return
+    run.say(
+        f"{suite.name}: {cases}, {often} each: up to {told.target.calls:,} calls of {told.target.model} "
+        f"and {told.control.calls:,} of {told.control.model}, which is asked twice"
+    )
+    if told.kept:
+        run.say(f"{told.kept:,} more answers are kept from an earlier run: they cost nothing (--fresh asks anew)")
+    if told.least_s >= 1:
+        run.say(f"calls are spaced to keep beneath the declared limits: at least {format_duration(told.least_s)}")
+    for line in _ceiling(told, max_cost):
+        run.say(line)
+
+
+def _ceiling(told: Reckoning, max_cost: float | None) -> Iterator[str]:
+    """Say what a run costs at most: by prices and lengths, and by `max_cost`."""
+    from llmmigrate.models import costmap
+    from llmmigrate.regression.reckoning import CALLS
+
+    where = f", where no answer calls more than {CALLS} tools" if told.calls_tools else ""
+    most = f"${_cents(told.known_usd)}"
+    if told.at_most_usd is not None:
+        yield f"at most {most} by the prices of {costmap.source()}{where}"
+    else:
+        yield from told.unknown
+        if told.known_usd:
+            yield f"all other calls cost at most {most} by the prices of {costmap.source()}{where}"
+    if told.open_ended and told.known_usd:
+        number = "no answer has" if told.open_ended == told.calls else f"{told.open_ended:,} answers have no"
+        yield f"{number} max_tokens: reckoned as long as the models can write"
+    if max_cost is None:
+        return
+    shown = f"{max_cost:,.2f}" if round(max_cost, 2) == max_cost else f"{max_cost:g}"
+    if told.at_most_usd is not None and told.at_most_usd <= max_cost:
+        yield f"that is within --max-cost ${shown}"
+    else:
+        yield f"no more is asked once ${shown} is spent (--max-cost); calls under way by then are paid too"
+    if told.unpriced:
+        yield "an answer whose price is not known ends the run, since --max-cost cannot be kept to without one"
+
+
+def _cents(usd: float) -> str:
+    """Write dollars rounded up, so that what is said to be the most is it."""
+    return f"{math.ceil(round(usd * 100, 6)) / 100:,.2f}"
 
 
 def show(run: Project, result: SuiteResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -12,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project
-from llmmigrate.cli.suite_result import show
+from llmmigrate.cli.suite_result import announce, show
 from llmmigrate.exceptions import ExitCode, RefusedError
 from llmmigrate.files import replace_file
 from llmmigrate.units import format_duration, parse_money
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from llmmigrate.document import Document
     from llmmigrate.document.prompts import Side as Name
     from llmmigrate.regression.asking import Side
+    from llmmigrate.regression.reckoning import Reckoning
     from llmmigrate.regression.running import Moment, SuiteResult
+    from llmmigrate.regression.suite import Suite
     from llmmigrate.store import Store
+    from llmmigrate.store.evidence import KeptAnswers
 
 
 def register(app: typer.Typer) -> None:
@@ -71,59 +75,73 @@ def suite_of_both(
         raise RefusedError("--repeat must be from 1 to 100")
     if not 1 <= at_once <= 200:
         raise RefusedError("--at-once must be from 1 to 200")
-    result = run_and_keep(
-        run,
-        run.store(create=True),
-        document,
-        repetitions=repeat,
-        max_cost=limit,
-        at_once=at_once,
-        python=allow_python,
-        fresh=fresh,
-    )
-    _write(run, document, result, junit=junit, html=html)
+    store = run.store(create=True)
+    trial = prepare(run, store, document, repetitions=repeat, max_cost=limit, fresh=fresh)
+    result = run_and_keep(run, store, trial, at_once=at_once, python=allow_python)
+    _write(run, trial, result, junit=junit, html=html)
     return int({"pass": ExitCode.DONE, "hold": ExitCode.HOLD, "fail": ExitCode.ROLLED_BACK}[result.verdict])
 
 
-def run_and_keep(
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A document's suite before it is run: what is asked of which models, with which answers of earlier runs."""
+
+    document: Document
+    suite: Suite
+    control: Side
+    target: Side
+    repetitions: int
+    max_cost: float | None
+    answers: KeptAnswers | None
+    reckoning: Reckoning
+
+
+def prepare(
     run: Project,
     store: Store,
     document: Document,
     *,
     repetitions: int | None = None,
     max_cost: float | None = None,
-    at_once: int = 8,
-    python: bool = False,
     fresh: bool = False,
-) -> SuiteResult:
-    """Run a document's suite, keep the run as evidence, and print it; raises DocumentInvalid and StoreError."""
-    from llmmigrate.models import default_clients
-    from llmmigrate.regression.running import calls_of, run_suite, to_json
+) -> Trial:
+    """Read a document's suite and say what running it asks for and costs at most; raises DocumentInvalid."""
+    from llmmigrate.regression.reckoning import reckon
     from llmmigrate.regression.suite import load_suite
-    from llmmigrate.regression.watched import hooks
-    from llmmigrate.store.evidence import KeptAnswers, RegressionRun, put_run
+    from llmmigrate.store.evidence import KeptAnswers
 
-    migration, root = document.migration, run.settings.root
-    assert migration.regression.suite is not None
-    suite = load_suite(root / migration.regression.suite, root=root)
-    times = repetitions or migration.regression.repetitions
-    run.say(
-        f"{suite.name}: {len(suite.cases)} cases, {times} times each: up to {calls_of(suite, times):,} "
-        f"answers of {migration.target.model} and, twice, of {migration.current.model}"
-    )
-    clients = default_clients(recordings=root / "recordings")
+    asked, root = document.migration.regression, run.settings.root
+    assert asked.suite is not None
+    suite = load_suite(root / asked.suite, root=root)
+    control, target = _side(document, "current"), _side(document, "target")
+    times = repetitions or asked.repetitions
+    answers = None if fresh else KeptAnswers(store.telemetry, store.now())
+    reckoning = reckon(suite, control=control, target=target, repetitions=times, answers=answers)
+    announce(run, suite, times, reckoning, max_cost)
+    return Trial(document, suite, control, target, times, max_cost, answers, reckoning)
+
+
+def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, python: bool = False) -> SuiteResult:
+    """Run a suite, keep the run as evidence, and print it; raises StoreError."""
+    from llmmigrate.models import default_clients
+    from llmmigrate.regression.running import run_suite, to_json
+    from llmmigrate.regression.watched import hooks
+    from llmmigrate.store.evidence import RegressionRun, put_run
+
+    document = trial.document
+    clients = default_clients(recordings=run.settings.root / "recordings")
 
     async def ask(progress: _Progress) -> SuiteResult:
         try:
             return await run_suite(
-                suite,
-                control=_side(document, "current"),
-                target=_side(document, "target"),
+                trial.suite,
+                control=trial.control,
+                target=trial.target,
                 clients=clients,
-                repetitions=times,
-                answers=None if fresh else KeptAnswers(store.telemetry, store.now()),
+                repetitions=trial.repetitions,
+                answers=trial.answers,
                 at_once=at_once,
-                max_cost=max_cost,
+                max_cost=trial.max_cost,
                 hooks=hooks(python=python),
                 watch=progress,
             )
@@ -143,7 +161,7 @@ def run_and_keep(
             revision=document.revision,
             at=store.now(),
             document_hash=document.hash,
-            suite_hash=suite.hash,
+            suite_hash=trial.suite.hash,
             answer=result.verdict,
             body=to_json(result),
         ),
@@ -152,12 +170,14 @@ def run_and_keep(
     return result
 
 
-def _write(run: Project, document: Document, result: SuiteResult, *, junit: Path | None, html: Path | None) -> None:
+def _write(run: Project, trial: Trial, result: SuiteResult, *, junit: Path | None, html: Path | None) -> None:
     from llmmigrate.regression import reports
     from llmmigrate.regression.running import to_json
     from llmmigrate.scaffold import shipped_templates
 
-    run.emit({"route": document.route, "revision": document.revision, **to_json(result)})
+    document = trial.document
+    before = {**trial.reckoning.to_json(), "max_cost_usd": trial.max_cost}
+    run.emit({"route": document.route, "revision": document.revision, **to_json(result), "before": before})
     if junit is not None:
         replace_file(junit, reports.junit(result).encode("utf-8"))
     if html is not None:
@@ -172,7 +192,7 @@ def _side(document: Document, name: Name) -> Side:
     from llmmigrate.regression.asking import Side
 
     endpoint = getattr(document.migration, name)
-    return Side(endpoint.model, endpoint.params, endpoint.api_base, document.system(name))
+    return Side(endpoint.model, endpoint.params, endpoint.api_base, document.system(name), endpoint.limits)
 
 
 def _money(text: str | None) -> float | None:

@@ -17,12 +17,13 @@ from llmmigrate.document.loader import (
 from llmmigrate.document.prompts import SIDES, PromptFiles, PromptReader, decoded
 
 if TYPE_CHECKING:
-    from llmmigrate.document.model import Endpoint, Migration, Rule
+    from llmmigrate.document.model import Endpoint, Limits, Migration, Rule
 
 __all__ = [
     "SIDES",
     "Document",
     "Endpoint",
+    "Limits",
     "Migration",
     "PromptFiles",
     "PromptReader",
@@ -40,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the model when it is asked for: its library is slow to load."""
-    if name in ("Endpoint", "Migration", "Rule"):
+    if name in ("Endpoint", "Limits", "Migration", "Rule"):
         from llmmigrate.document import model
 
         return getattr(model, name)

@@ -141,14 +141,34 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+PerMinute = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+
+
+class Limits(_Strict):
+    """What your account may ask of a model a minute: `rpm` requests, `tpm` tokens of prompts and answers together."""
+
+    rpm: PerMinute | None = None
+    tpm: PerMinute | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Limits:
+        if self.rpm is None and self.tpm is None:
+            raise ValueError("write what your account may ask a minute: rpm, tpm or both, such as {rpm: 500}")
+        return self
+
+
 class Endpoint(_Strict):
-    """A model with its parameters and prompt: they move as one unit. `model` is a LiteLLM model string."""
+    """A model with its parameters and prompt: they move as one unit. `model` is a LiteLLM model string.
+
+    `retires` and `limits` are what is known of it, and no part of what is served.
+    """
 
     model: Text
     params: dict[str, Annotated[Any, AfterValidator(_plain)]] = Field(default_factory=dict)
     system: File | None = None
     api_base: Text | None = None
     retires: Day | None = None
+    limits: Limits | None = None
 
 
 class Owners(_Strict):

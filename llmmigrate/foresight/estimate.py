@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import costmap, pricing
-from llmmigrate.models.base import ChatRequest, Usage
+from llmmigrate.models.base import ChatRequest, Usage, longest_answer
+from llmmigrate.models.images import attachments
 from llmmigrate.models.tokens import TokenCounter, Unknown, counter_for
 from llmmigrate.stages import plan_of
 
 if TYPE_CHECKING:
-    from llmmigrate.document import Document, Endpoint
+    from llmmigrate.document import Document, Endpoint, Limits
     from llmmigrate.document.prompts import Side
 
 AT_ONCE = 8
@@ -30,7 +31,9 @@ MONTH_S = 365.25 / 12 * 86400
 MORE_TOKENS = 0.15
 """From here on a longer prompt is worth a warning (TOK-01): it moves cost, and what fits into a context."""
 
-_MAX_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+ROLLBACK = "rollback"
+"""The need of control when all of its traffic comes back at once, beside those of stages."""
+
 _PLACES = 3
 
 
@@ -56,24 +59,49 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Prompts that could not be counted for one reason; `place` is that of the first."""
+
+    why: str
+    prompts: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class SideEstimate:
     """What the prompts are to one model: figures are None where they are not known, and `unknown` says why.
 
     `cold` is the mean cost of a request that finds nothing in the provider's prompt cache, `warm` that of one that
-    finds there what was found when the prompts were recorded; both in US dollars. `overflows` are the places of prompts
-    that, with the longest answer they may have, do not fit into the model's context.
+    finds there what was found when the prompts were recorded; both in US dollars. `failures` say why prompts were not
+    counted: how many for each reason, and where the first is. `overflows` are the places of prompts that, with the
+    longest answer they may have, do not fit into the model's context. `images` says by what images were counted.
     """
 
     model: str
     source: str | None
     unknown: str | None
     counts: tuple[Counted | None, ...]
-    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+    images: str | None = None
     cold: float | None = None
     warm: float | None = None
     context: int | None = None
     overflows: tuple[str, ...] = ()
     unpriced: str | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many prompts were not counted, where others were."""
+        return sum(one.prompts for one in self.failures)
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Say which prompts were not counted, and why, in sentences; of many reasons the first ones."""
+        found = [
+            f"{_prompts(one.prompts)} could not be counted: {one.why} ({one.place})" for one in self.failures[:_PLACES]
+        ]
+        others = sum(one.prompts for one in self.failures[_PLACES:])
+        return [*found, f"{_prompts(others)} could not be counted for other reasons"] if others else found
 
     @property
     def known(self) -> list[Counted]:
@@ -100,6 +128,9 @@ class SideEstimate:
             "unknown": self.unknown,
             "counted": len(self.known),
             "failed": self.failed,
+            "failures": [
+                {"prompts": one.prompts, "why": one.why, "place": one.place} for one in self.failures[:_PLACES]
+            ],
             "input_tokens": {
                 "mean": self.input_mean,
                 "p50": self.input_quantile(0.5),
@@ -118,15 +149,35 @@ class SideEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a model must take a minute at a share of the traffic; tokens are None where they are not known."""
+    """What a model must take a minute at a share of the traffic; tokens are None where they are not known.
+
+    `limits` are what the document declares that it may be asked.
+    """
 
     stage: str
+    side: Side
     model: str
     requests: float
     tokens: float | None
+    limits: Limits | None = None
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """Name the declared limits that this is above: `rpm`, `tpm`."""
+        if self.limits is None:
+            return ()
+        held = (("rpm", self.requests, self.limits.rpm), ("tpm", self.tokens, self.limits.tpm))
+        return tuple(name for name, need, most in held if need is not None and most is not None and need > most)
 
     def to_json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "model": self.model, "rpm": self.requests, "tpm": self.tokens}
+        return {
+            "stage": self.stage,
+            "model": self.model,
+            "rpm": self.requests,
+            "tpm": self.tokens,
+            "limits": self.limits.model_dump() if self.limits is not None else None,
+            "exceeded": list(self.exceeded),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +200,7 @@ class Estimate:
         """What is missing before this is an estimate, in sentences."""
         sides = (self.control, self.target)
         missing = [f"{side.model}: {side.unknown}" for side in sides if side.unknown is not None]
-        missing += [f"{side.model}: {side.failed} prompts could not be counted" for side in sides if side.failed]
+        missing += [f"{side.model}: {words}" for side in sides for words in side.uncounted]
         missing += [f"{side.model}: {side.unpriced}" for side in sides if side.unpriced is not None]
         return missing
 
@@ -218,6 +269,9 @@ def estimate(
     if any(new.output is None for new in target.known) and ratio is not None:
         target = replace(target, counts=_as_long(control, target, ratio))
         assumed.append("answers of the target are as long as control's, in its own tokens")
+    assumed += [
+        f"images to {side.model} are as many tokens as {side.images} says" for side in (control, target) if side.images
+    ]
     control, target = (_priced(side, prompts) for side in (control, target))
     if any(prompt.cached_tokens for prompt in prompts) and target.warm is not None:
         assumed.append("the target finds the same part of a prompt in its cache as control did")
@@ -233,7 +287,7 @@ def estimate(
         needs=needs,
         shadow_cost=_shadow(document, control, target, per_second),
         prices=costmap.source(),
-        warnings=tuple(_warnings(control, target, ratio)),
+        warnings=(*_warnings(control, target, ratio), *_above_limits(needs)),
         assumed=tuple(assumed),
     )
 
@@ -275,10 +329,17 @@ async def _count(
             )
         finally:
             await counter.close()
-        errors = [count for count in found if isinstance(count, ModelError)]
         counts = tuple(None if isinstance(count, ModelError) else count for count in found)
-        why = errors[0].message if errors and len(errors) == len(found) else None
-        return SideEstimate(endpoint.model, counter.source, why, counts, failed=0 if why else len(errors))
+        failures = _failures(found, prompts)
+        if failures and not any(counts):
+            why = "; ".join(one.why for one in failures[:_PLACES])
+            return SideEstimate(endpoint.model, counter.source, why, counts)
+        with_images = any(
+            count is not None and next(attachments(prompt.messages), None) is not None
+            for count, prompt in zip(counts, prompts, strict=True)
+        )
+        images = counter.images if with_images else None
+        return SideEstimate(endpoint.model, counter.source, None, counts, failures, images)
 
     control, target = await asyncio.gather(side("current"), side("target"))
     recorded = [
@@ -286,6 +347,20 @@ async def _count(
         for count, prompt in zip(control.counts, prompts, strict=True)
     ]
     return replace(control, counts=tuple(recorded)), target
+
+
+def _prompts(number: int) -> str:
+    return "1 prompt" if number == 1 else f"{number:,} prompts"
+
+
+def _failures(found: Sequence[Counted | ModelError], prompts: Sequence[Prompt]) -> tuple[Failure, ...]:
+    """Return why prompts were not counted, the most frequent reason first."""
+    by: dict[str, list[str]] = {}
+    for count, prompt in zip(found, prompts, strict=True):
+        if isinstance(count, ModelError):
+            by.setdefault(count.message, []).append(prompt.place)
+    failures = [Failure(why, len(places), places[0]) for why, places in by.items()]
+    return tuple(sorted(failures, key=lambda one: -one.prompts))
 
 
 async def _text(counter: TokenCounter, request: ChatRequest, text: str) -> int:
@@ -336,8 +411,7 @@ def _fitted(side: SideEstimate, endpoint: Endpoint, prompts: Sequence[Prompt]) -
         return side
     over = []
     for count, prompt in zip(side.counts, prompts, strict=True):
-        asked = {**prompt.params, **endpoint.params}
-        longest = next((asked[name] for name in _MAX_OUTPUT if isinstance(asked.get(name), int)), 0)
+        longest = longest_answer({**prompt.params, **endpoint.params}) or 0
         if count is not None and count.input + longest > context:
             over.append(prompt.place)
     return replace(side, context=context, overflows=tuple(over))
@@ -351,14 +425,32 @@ def _needs(document: Document, control: SideEstimate, target: SideEstimate, per_
             return None
         return side.input_mean + side.output_mean
 
-    def need(stage: str, side: SideEstimate, share: float) -> Need:
+    def need(stage: str, name: Side, share: float) -> Need:
+        side = control if name == "current" else target
+        limits = getattr(document.migration, name).limits
         requests, each = per_second * 60 * share, tokens(side)
-        return Need(stage, side.model, requests, each * requests if each is not None else None)
+        return Need(stage, name, side.model, requests, each * requests if each is not None else None, limits)
 
     plan = plan_of(document.migration)
     serving = [stage for stage in plan.stages if stage.serves_candidate and stage.waived is None]
-    found = [need(stage.name, target, 1.0 if stage.mirror else stage.share) for stage in serving]
-    return (*found, need("rollback", control, 1.0))
+    found = [need(stage.name, "target", 1.0 if stage.mirror else stage.share) for stage in serving]
+    return (*found, need(ROLLBACK, "current", 1.0))
+
+
+def _above_limits(needs: Sequence[Need]) -> Iterator[str]:
+    """Warn where a declared limit is first exceeded: of the target by stage, of control by a rollback."""
+    told: set[tuple[Side, str]] = set()
+    for need in needs:
+        for name in need.exceeded:
+            if (need.side, name) in told:
+                continue
+            told.add((need.side, name))
+            asked, what = (need.requests, "requests") if name == "rpm" else (need.tokens, "tokens")
+            when = "after a rollback" if need.stage == ROLLBACK else f"from {need.stage} on"
+            yield (
+                f"QUOTA-01: {when} {need.model} must take {asked:,.0f} {what} a minute, more than the "
+                f"{getattr(need.limits, name):,} that {need.side}.limits.{name} declares: the rest is answered with 429"
+            )
 
 
 def _shadow(document: Document, control: SideEstimate, target: SideEstimate, per_second: float | None) -> float | None:
@@ -379,10 +471,8 @@ def _warnings(control: SideEstimate, target: SideEstimate, ratio: float | None) 
     for side in (target, control):
         if side.overflows:
             where = ", ".join(side.overflows[:_PLACES])
-            found.append(
-                f"CTX-01: {len(side.overflows)} prompts do not fit into the {side.context:,} tokens of {side.model}: "
-                f"{where}"
-            )
+            fits = "1 prompt does" if len(side.overflows) == 1 else f"{len(side.overflows):,} prompts do"
+            found.append(f"CTX-01: {fits} not fit into the {side.context:,} tokens of {side.model}: {where}")
     facts = costmap.facts(target.model)
     if control.warm is not None and control.cold is not None and control.warm < control.cold:
         if facts.cached_input_cost is None:

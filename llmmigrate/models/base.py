@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SYSTEM_ROLES = ("system", "developer")
+_MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+def longest_answer(params: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that an answer may have by its parameters, None where they do not say."""
+    given = (params.get(name) for name in _MAX_TOKENS)
+    return next((one for one in given if isinstance(one, int) and not isinstance(one, bool) and one > 0), None)
 
 
 @dataclass(frozen=True, slots=True)

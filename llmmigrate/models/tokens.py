@@ -3,7 +3,8 @@
 Another model's tokenizer is no estimate: counts of one text differ by a third between families, and with them cost and
 what fits into a context. OpenAI's tokenizers are public and local (tiktoken, with the files that LiteLLM ships);
 Anthropic and Google count on their servers, which take a key; a server of one's own counts for its model. Everything
-else is `Unknown`, with the reason.
+else is `Unknown`, with the reason. Images are counted by OpenAI's published rules (`image_tokens`) and by Anthropic and
+Google; what would have to be fetched is not known to anybody.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import orjson
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models.base import ChatRequest
+from llmmigrate.models.image_tokens import image_tokens
+from llmmigrate.models.images import attachments, is_elsewhere, without_attachments
 from llmmigrate.models.providers import PROVIDERS, split
 from llmmigrate.models.tools import dialect_of, to_provider
 
@@ -43,9 +46,13 @@ class Unknown:
 
 
 class TokenCounter(ABC):
-    """Count by one model's tokenizer; `source` names it for people. Close it on the event loop that used it."""
+    """Count by one model's tokenizer; `source` names it for people. Close it on the event loop that used it.
+
+    `images` says by what else images are counted, None where the tokenizer's own server has them.
+    """
 
     source: str
+    images: str | None = None
 
     @abstractmethod
     async def count(self, request: ChatRequest) -> int:
@@ -113,6 +120,8 @@ def _use_shipped_encodings() -> None:
 class TiktokenCounter(TokenCounter):
     """OpenAI's tokenizer on this machine. Tools are counted as LiteLLM counts them, which is close, not exact."""
 
+    images = "OpenAI's published rule"
+
     def __init__(self, model: str, encoding: str) -> None:
         self._model = model
         self.source = f"tiktoken {encoding}"
@@ -126,15 +135,18 @@ class TiktokenCounter(TokenCounter):
         import litellm
         from litellm.litellm_core_utils.token_counter import openai_tokenizer_encoding_name
 
-        if any(_has_image(message) for message in request.messages):
-            raise ModelError("bad_request", "images are not counted")
+        messages = request.sent_messages()
+        try:
+            seen = sum(image_tokens(self._model, part) for part in attachments(messages))
+        except ValueError as error:
+            raise ModelError("bad_request", str(error)) from error
         if openai_tokenizer_encoding_name(self._model) != self._encoding:
             raise ModelError("bad_request", f"LiteLLM would count {self._model} by another tokenizer")
         try:
-            return int(
+            return seen + int(
                 litellm.token_counter(
                     model=self._model,
-                    messages=[dict(message) for message in request.sent_messages()],
+                    messages=[without_attachments(message) for message in messages],
                     tools=[dict(tool) for tool in request.tools] or None,
                 )
             )
@@ -181,6 +193,9 @@ class ProviderCounter(_Asking):
     refused, and then counts by another tokenizer. Sources: Anthropic, "Count Message tokens"
     (`POST /v1/messages/count_tokens` gives `{"input_tokens": n}`); Google, "models.countTokens"
     (`generateContentRequest` gives `{"totalTokens": n}`).
+
+    Images are counted with it. One by its address is not: LiteLLM would fetch it here, and Anthropic refuses to count
+    it ("Token counting", platform.claude.com/docs/build-with-claude/token-counting: images as base64).
     """
 
     def __init__(self, model: str, *, api_base: str | None = None, environ: Mapping[str, str] = os.environ) -> None:
@@ -192,6 +207,8 @@ class ProviderCounter(_Asking):
         self.source = f"{self._provider.title()}'s own count"
 
     async def count(self, request: ChatRequest) -> int:
+        if any(is_elsewhere(part) for part in attachments(request.sent_messages())):
+            raise ModelError("bad_request", "an image or a file by its address is not fetched, and so not counted")
         body = await asyncio.to_thread(self._body, request)
         if self._provider == "anthropic":
             url = f"{(self._base or 'https://api.anthropic.com').removesuffix('/v1')}/v1/messages/count_tokens"
@@ -200,6 +217,9 @@ class ProviderCounter(_Asking):
             return _whole((await self._post(url, asked, headers)).get("input_tokens"))
         url = f"{self._base or 'https://generativelanguage.googleapis.com/v1beta'}/models/{self._name}:countTokens"
         asked = {"model": f"models/{self._name}", **{name: body[name] for name in _GEMINI if name in body}}
+        config = body.get("generationConfig")
+        if isinstance(config, Mapping) and "mediaResolution" in config:  # an image's tokens go by it
+            asked["generationConfig"] = {"mediaResolution": config["mediaResolution"]}
         found = await self._post(url, {"generateContentRequest": asked}, {"x-goog-api-key": self._key})
         return _whole(found.get("totalTokens"))
 
@@ -227,6 +247,7 @@ class ServerCounter(_Asking):
 
     Sources: vLLM, "OpenAI-compatible server", tokenizer API (`{"count": n}` for messages); llama.cpp,
     tools/server/README.md (`/apply-template` gives `{"prompt": text}`, `/tokenize` of `content` `{"tokens": [...]}`).
+    Neither counts images: up to 0.16 vLLM's gives one token for each (github.com/vllm-project/vllm/pull/35834).
     """
 
     def __init__(self, model: str, api_base: str) -> None:
@@ -238,6 +259,8 @@ class ServerCounter(_Asking):
 
     async def count(self, request: ChatRequest) -> int:
         asked: dict[str, Any] = {"messages": [dict(message) for message in request.sent_messages()]}
+        if next(attachments(asked["messages"]), None) is not None:
+            raise ModelError("bad_request", f"{self.source} counts no images and files")
         if request.tools:
             asked["tools"] = [dict(tool) for tool in request.tools]
         found = await self._post(
@@ -259,10 +282,3 @@ def _whole(count: object) -> int:
     if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
         return count
     raise ModelError("malformed", "a count of tokens that is none")
-
-
-def _has_image(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    if not isinstance(content, list):
-        return False
-    return any(isinstance(part, Mapping) and part.get("type") != "text" for part in content)

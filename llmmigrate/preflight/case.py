@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -20,6 +20,9 @@ from llmmigrate.models.providers import is_openai
 from llmmigrate.models.tools import dialect_of
 from llmmigrate.preflight.capability import entry_of
 from llmmigrate.preflight.finding import Direction, RuleInfo, Severity
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Limits
 
 Path = tuple[str | int, ...]
 Side = Literal["current", "target"]
@@ -64,13 +67,14 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Model:
-    """One side of a document: a model with what moves with it."""
+    """One side of a document: a model with what moves with it, and the limits that are declared of the account."""
 
     name: str
     side: Side
     params: Mapping[str, Any]
     system: str | None
     api_base: str | None
+    limits: Limits | None = None
 
     @cached_property
     def dialect(self) -> str:
@@ -130,7 +134,7 @@ def ways(document: Document, *, per_second: float | None = None) -> tuple[Way, W
 
 def _model(document: Document, side: Side) -> Model:
     endpoint = getattr(document.migration, side)
-    return Model(endpoint.model, side, endpoint.params, document.system(side), endpoint.api_base)
+    return Model(endpoint.model, side, endpoint.params, document.system(side), endpoint.api_base, endpoint.limits)
 
 
 class Case:
@@ -213,8 +217,8 @@ def _is_count(value: object) -> bool:
 class Hit:
     """What a rule found: in words, and where.
 
-    `at` begins with `params`, `messages` or `tools` (by the tool's name), or is `("model",)`; empty, it is the request.
-    `severity` is the rule's own where it is None.
+    `at` begins with `params`, `messages`, `tools` (by the tool's name) or `limits`, or is `("model",)`; empty, it is
+    the request. `severity` is the rule's own where it is None.
     """
 
     words: str

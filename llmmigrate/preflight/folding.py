@@ -202,8 +202,8 @@ def _path(case: Case, at: Path) -> tuple[Path, bool]:
         return (side, "params", *at), True
     if at[:2] == ("messages", 0) and prompted:
         return (side, "system"), True
-    if case.asked is None or kind == ("model",):
-        return (side, "model"), True
+    if case.asked is None or kind in {("model",), ("limits",)}:
+        return (side, *(at if kind == ("limits",) else ("model",))), True
     if kind == ("messages",) and len(at) > 1 and prompted:
         return ("messages", int(at[1]) - 1 + case.leading, *at[2:]), False
     return at, False

@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmmigrate.exceptions import ModelError
 from llmmigrate.models import ChatRequest, Completion, ModelClient
 from llmmigrate.regression.assertions import Hooks, Outcome, evaluate
 from llmmigrate.regression.cases import Case, Round
 from llmmigrate.regression.given import Given
+
+if TYPE_CHECKING:
+    from llmmigrate.document import Limits
 
 OF_NO_MODEL = frozenset({"rate_limit", "overloaded", "timeout", "connection", "auth", "malformed", "unknown"})
 """Error classes that say nothing of how a model answers."""
@@ -27,12 +30,16 @@ _NO_RESULT = '{"error": "the suite has no result of this tool"}'
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A model as it is asked: with its parameters and prompt, which win over a case's own, as in a router."""
+    """A model as it is asked: with its parameters and prompt, which win over a case's own, as in a router.
+
+    `limits` are what the account may ask of it a minute; no answer depends on them.
+    """
 
     model: str
     params: Mapping[str, Any]
     api_base: str | None = None
     system: str | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def first_messages(case: Case) -> list[Mapping[str, Any]]:
     messages: list[Mapping[str, Any]] = []
     called: Sequence[Mapping[str, Any]] = ()
     for one in case.rounds:
-        messages += [*_results(one, called), *one.messages]
+        messages += [*results_of(one, called), *one.messages]
         if one.answer is None:
             break
         messages.append(one.answer)
@@ -115,7 +122,7 @@ async def ask(client: ModelClient, case: Case, side: Side, *, timeout_s: float =
     answers: list[RoundAnswer] = []
     called: Sequence[Mapping[str, Any]] = ()
     for number, one in enumerate(case.rounds):
-        messages += [*_results(one, called), *one.messages]
+        messages += [*results_of(one, called), *one.messages]
         if one.answer is not None:
             messages.append(one.answer)
             called = one.answer.get("tool_calls") or ()
@@ -176,7 +183,8 @@ def judged(case: Case, answers: Sequence[RoundAnswer], *, hooks: Hooks) -> list[
     return found
 
 
-def _results(one: Round, called: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def results_of(one: Round, called: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the messages that answer the calls of the round before; a tool without a result gets one that says so."""
     if not called:
         return []
     known = one.tool_results or {}

@@ -22,6 +22,7 @@ from llmmigrate.regression.cases import Case
 from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
 from llmmigrate.regression.given import Given
 from llmmigrate.regression.observed import Observed, observe
+from llmmigrate.regression.pacing import Pace, PacedClient
 from llmmigrate.regression.suite import Suite
 from llmmigrate.regression.watched import PREFIX, Answered, watched
 from llmmigrate.verdict import Answer
@@ -109,9 +110,13 @@ class SuiteResult:
         return f"{number} of {len(self.verdicts)}: {worst[0].invariant}: {worst[0].reason}"
 
 
-def calls_of(suite: Suite, repetitions: int) -> int:
-    """Return how many answers a run asks for at most."""
-    return sum(asked_rounds(case) * (case.repetitions or repetitions) * len(RUNS) for case in suite.cases)
+def kept_answers(answers: Answers | None, key: str) -> list[RoundAnswer] | None:
+    """Return what was answered before; what cannot be read is asked again."""
+    text = answers.get(key) if answers is not None else None
+    try:
+        return [RoundAnswer.from_json(one) for one in json.loads(text)] if text is not None else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 async def run_suite(
@@ -140,9 +145,10 @@ async def run_suite(
 
 
 class _Gate:
-    """Let so many calls of one model be under way; fewer once it says that they are too many."""
+    """Let so many calls of one model be under way, at its pace; fewer once it says that they are too many."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, pace: Pace) -> None:
+        self.pace = pace
         self._limit = limit
         self._active = 0
         self._free = asyncio.Condition()
@@ -194,7 +200,9 @@ class _Running:
             times = case.repetitions or self._repetitions
             self._results.append(CaseResult(case, {run: [None] * times for run in RUNS}))
             self._total += asked_rounds(case) * times * len(RUNS)
-        gates = {side.model: _Gate(at_once) for side in self._sides.values()}
+        sides = self._sides.values()
+        limits = {side.model: [one.limits for one in sides if one.model == side.model] for side in sides}
+        gates = {model: _Gate(at_once, Pace.of(declared)) for model, declared in limits.items()}
         async with asyncio.TaskGroup() as group:
             limit = asyncio.Semaphore(at_once * len(gates))
             for result, run, repetition in self._jobs():
@@ -221,11 +229,12 @@ class _Running:
     async def _one(self, result: CaseResult, run: RunName, repetition: int, gate: _Gate) -> None:
         side = self._sides[run]
         key = answer_key(result.case, side, run, repetition)
-        found = self._kept_answers(key)
+        found = kept_answers(self._answers, key)
         if found is None:
             async with gate:
                 try:
-                    found = await ask(self._clients.client_for(side.model), result.case, side)
+                    client = PacedClient(self._clients.client_for(side.model), gate.pace)
+                    found = await ask(client, result.case, side)
                 except ModelError as error:  # there is no client of it
                     found = [RoundAnswer(0, None, error.error_class, error.message)]
             self._calls += len(found)
@@ -237,14 +246,6 @@ class _Running:
         result.answers[run][repetition] = found
         self._done += asked_rounds(result.case)
         self._watch(Moment(self._done, self._total, self._kept, self._cost))
-
-    def _kept_answers(self, key: str) -> list[RoundAnswer] | None:
-        """Return what was answered before; what cannot be read is asked again."""
-        text = self._answers.get(key) if self._answers is not None else None
-        try:
-            return [RoundAnswer.from_json(one) for one in json.loads(text)] if text is not None else None
-        except (ValueError, KeyError, TypeError):
-            return None
 
     def _count(self, found: Sequence[RoundAnswer], gate: _Gate) -> None:
         for one in found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from llmmigrate.models import costmap
 from llmmigrate.models.anything import items, mapping
-from llmmigrate.preflight.case import Case, Hit, Rule, Way
+from llmmigrate.preflight.case import Case, Hit, Model, Path, Rule, Way
 from llmmigrate.preflight.finding import RuleInfo
 
 _MILLION = 1_000_000
@@ -52,22 +52,34 @@ def _marks(case: Case) -> Iterator[Hit]:
 
 
 def _quota(way: Way) -> Iterator[Hit]:
-    if way.per_second is None or way.to.dialect == "other":
+    if way.per_second is None:
         return
     asked = way.per_second * 60
-    known = {"requests": way.to.number("rpm"), "tokens": way.to.number("tpm")}
-    if not any(known.values()):
+    quotas = list(_quotas(way.to))
+    if not quotas and way.to.dialect != "other":
         words = f"no quota of it is known: hold {asked:,.0f} requests a minute against that of your account"
-        yield Hit(words, ("model",), "note")
-        return
+        yield Hit(f"{words}, and declare it as {way.to.side}.limits", ("model",), "note")
     projected = mapping(way.document.migration.monitoring.projection).get("tokens_per_request")
     wanted = {"requests": asked, "tokens": asked * projected if projected else None}
-    for what, most in known.items():
+    when = "at 100%" if way.direction == "there" else "after a rollback"
+    for what, most, whose, at in quotas:
         peak = wanted[what]
-        if most is not None and peak is not None and peak > most:
-            when = "at 100%" if way.direction == "there" else "after a rollback"
-            words = f"{peak:,.0f} {what} a minute {when} are more than the {most:,.0f} of the cost map"
-            yield Hit(words, ("model",))
+        if peak is not None and peak > most:
+            yield Hit(f"{peak:,.0f} {what} a minute {when} are more than the {most:,.0f} {whose}", at)
+        elif peak is None and at != ("model",):
+            words = f"whether {most:,.0f} {what} a minute are enough {when} is not known"
+            yield Hit(f"{words}: nothing projects the tokens of a request (llmmigrate estimate --write)", at, "note")
+
+
+def _quotas(model: Model) -> Iterator[tuple[str, float, str, Path]]:
+    """Give what may be asked of a model a minute, whose word that is, and its place: declared, else the cost map's."""
+    for what, key in (("requests", "rpm"), ("tokens", "tpm")):
+        declared = getattr(model.limits, key, None)
+        usual = model.number(key) if model.dialect != "other" else None
+        if declared is not None:
+            yield what, declared, f"that {model.side}.limits.{key} declares", ("limits", key)
+        elif usual:
+            yield what, usual, "of the cost map", ("model",)
 
 
 RULES = (
@@ -92,8 +104,10 @@ RULES = (
             "a quota below the traffic",
             "At 100% all requests go to the target, and after a rollback all go back at once: a quota that is too low "
             "then answers 429. Needs --rps; tokens need monitoring.projection.tokens_per_request.",
-            "Have the quota raised before the migration, and keep that of the current model until its end.",
-            "LiteLLM's cost map, rpm and tpm: a provider's usual quota, not that of your account",
+            "Have the quota raised before the migration, and keep that of the current model until its end. Declare "
+            "your account's as limits of current and target: the cost map has a provider's usual one.",
+            "limits of the document; else LiteLLM's cost map, rpm and tpm: a provider's usual quota, not that of your "
+            "account",
         ),
         of_way=_quota,
     ),
