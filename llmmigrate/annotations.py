@@ -6,7 +6,8 @@ Sources: docs.github.com, "Workflow commands for GitHub Actions", escapes includ
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
@@ -32,26 +33,42 @@ def _property(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test case: failed where it has `failures`; `output` is shown beside it."""
+    """One test case: failed where it has `failures`; `output` is shown beside it.
+
+    Without a failure it may have an `error`, which kept it from being decided, or have been `skipped`, with the reason.
+    """
 
     name: str
     failures: Sequence[str] = ()
     output: Sequence[str] = ()
+    error: str | None = None
+    skipped: str | None = None
 
 
 def junit(name: str, cases: Sequence[Case]) -> str:
     """Return a JUnit report of one suite."""
-    failed = sum(bool(case.failures) for case in cases)
-    suite = ET.Element("testsuite", name=name, tests=str(len(cases)), failures=str(failed), errors="0", skipped="0")
+    suite = ET.Element("testsuite", name=_xml(name), tests=str(len(cases)))
+    told: Counter[str] = Counter()
     for case in cases:
-        element = ET.SubElement(suite, "testcase", classname=name.replace(" ", "."), name=_xml(case.name))
-        if case.failures:
-            failure = ET.SubElement(element, "failure", message=_xml(case.failures[0]))
-            failure.text = _xml("\n".join(case.failures))
+        element = ET.SubElement(suite, "testcase", classname=_xml(name.replace(" ", ".")), name=_xml(case.name))
+        for kind, words in _kind(case):
+            told[kind] += 1
+            ET.SubElement(element, kind, message=_xml(words[0])).text = _xml("\n".join(words))
         if case.output:
             ET.SubElement(element, "system-out").text = _xml("\n".join(case.output))
+    suite.attrib |= {"failures": str(told["failure"]), "errors": str(told["error"]), "skipped": str(told["skipped"])}
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _kind(case: Case) -> Iterator[tuple[str, Sequence[str]]]:
+    """Give what a case is besides passed, if anything: failed before it is anything else."""
+    if case.failures:
+        yield "failure", case.failures
+    elif case.error is not None:
+        yield "error", [case.error]
+    elif case.skipped is not None:
+        yield "skipped", [case.skipped]
 
 
 def _xml(text: str) -> str:

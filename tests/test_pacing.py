@@ -90,8 +90,8 @@ def test_without_declared_limits_the_server_of_these_tests_says_that_calls_are_t
 def test_both_runs_of_control_together_keep_to_its_declared_limit(limits):
     result, server, took = run(50, old=limits, model=Model(prompt=900, completion=100))
     assert server.refused["old"] == 0
-    assert result.calls == 150
-    assert result.errors == {}
+    assert result.spent.calls == 150
+    assert result.spent.errors == {}
     assert took >= (100 - 1) * 60 / (60 * SECOND * TAKEN) - 0.2
 
 

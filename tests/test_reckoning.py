@@ -77,8 +77,8 @@ def test_a_run_asks_no_more_and_costs_no_more_than_was_said():
     assert told.unknown == []
     assert (told.target.calls, told.control.calls) == (5 * 3 + 3 * 2, 2 * (5 * 3 + 3 * 2))
     result = run(suite)
-    assert result.calls == told.calls
-    assert 0 < result.cost <= told.at_most_usd < 20 * result.cost
+    assert result.spent.calls == told.calls
+    assert 0 < result.spent.cost <= told.at_most_usd < 20 * result.spent.cost
 
 
 def test_answers_that_are_kept_are_left_out():
@@ -90,8 +90,8 @@ def test_answers_that_are_kept_are_left_out():
     assert rest.calls + rest.kept == whole.calls
     assert 0 < rest.at_most_usd < whole.at_most_usd
     result = run(suite, answers=kept)
-    assert (result.calls, result.kept) == (rest.calls, rest.kept)
-    assert result.cost <= rest.at_most_usd
+    assert (result.spent.calls, result.spent.kept) == (rest.calls, rest.kept)
+    assert result.spent.cost <= rest.at_most_usd
     done = reckoned(suite, answers=kept)
     assert (done.calls, done.at_most_usd) == (0, 0)
     assert reckoned(suite, target=Side(NEW, {"max_tokens": 201}), answers=kept).target.kept == 0

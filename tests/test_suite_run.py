@@ -82,8 +82,8 @@ def test_equal_models_pass_and_each_is_asked_as_it_will_be_served():
     result, old, new = run(suite, watch=moments.append)
     assert result.verdict == "pass"
     assert (len(old.requests), len(new.requests)) == (180, 90)
-    assert result.calls == 270
-    assert result.cost == pytest.approx(2.70)
+    assert result.spent.calls == 270
+    assert result.spent.cost == pytest.approx(2.70)
     assert {(one.system, one.params["temperature"]) for one in new.requests} == {("Be brief.", 0)}
     assert moments[-1].done == moments[-1].total == 270
 
@@ -110,7 +110,7 @@ def test_errors_of_no_model_are_no_answers_and_too_many_of_them_hold():
     result, *_ = run(suite_of(), new=Scripted(lambda r: error if number(r) < 10 else "yes"))
     assert result.verdict == "hold"
     assert "lost to errors of no model" in result.reason
-    assert result.errors == {"rate_limit": 30}
+    assert result.spent.errors == {"rate_limit": 30}
 
 
 def test_a_request_that_the_target_refuses_is_what_users_would_get():
@@ -130,7 +130,7 @@ def test_a_filtered_answer_is_an_empty_one_that_was_declined():
 def test_nothing_is_asked_beyond_its_cost_and_the_verdict_holds():
     result, old, new = run(suite_of(), max_cost=0.50, at_once=2)
     assert result.verdict == "hold"
-    assert 0.50 <= result.cost <= 0.50 + 4 * 0.01
+    assert 0.50 <= result.spent.cost <= 0.50 + 4 * 0.01
     assert len(old.requests) + len(new.requests) < 60
     assert "were not asked for: $0.5" in result.reason
 
@@ -159,10 +159,10 @@ def test_an_interrupted_run_goes_on_where_it_was():
     assert 0 < before < 270
     result, old, new = run(suite_of(), answers=kept)
     assert result.verdict == "pass"
-    assert result.kept == before
+    assert result.spent.kept == before
     assert len(old.requests) + len(new.requests) == 270 - before
     again, old, new = run(suite_of(), answers=kept)
-    assert (again.calls, again.kept, again.cost) == (0, 270, 0)
+    assert (again.spent.calls, again.spent.kept, again.spent.cost) == (0, 270, 0)
     assert again.verdicts == result.verdicts
 
 
@@ -173,7 +173,7 @@ def test_failed_calls_are_not_kept_and_what_cannot_be_read_is_asked_again():
     for key in kept:
         kept[key] = '{"no": "answer"}'
     result, old, new = run(suite_of(2), answers=kept)
-    assert (len(old.requests), len(new.requests), result.kept) == (12, 6, 0)
+    assert (len(old.requests), len(new.requests), result.spent.kept) == (12, 6, 0)
 
 
 def test_a_key_changes_with_all_that_an_answer_depends_on():

@@ -22,6 +22,7 @@ import typer
 
 from llmmigrate.exceptions import LlmmigrateError, RefusedError, StoreMissing, TargetNotFound
 from llmmigrate.settings import Settings, load
+from llmmigrate.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -224,7 +225,7 @@ class Project:
     def say(self, text: str = "") -> None:
         """Print a line of a human answer; quiet and JSON runs print none."""
         if not self.quiet and self.format is Format.table:
-            self.out.print(text)
+            self.out.print(visible(text))
             if not self.out.is_terminal:
                 self.out.file.flush()
 
@@ -267,7 +268,7 @@ class Project:
     def complain(self, error: LlmmigrateError) -> None:
         """Print an error for people, beside the answer."""
         if self.format is Format.table:
-            self.err.print(f"error: {error.message}", style="red" if self.err.is_terminal else None)
+            self.err.print(visible(f"error: {error.message}"), style="red" if self.err.is_terminal else None)
             if error.hint:
                 self.err.print(f"hint: {error.hint}")
 

@@ -6,15 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from llmmigrate.units import format_duration
 
 if TYPE_CHECKING:
     from llmmigrate.cli.context import Project
     from llmmigrate.regression.observed import Observed
     from llmmigrate.regression.reckoning import Reckoning
-    from llmmigrate.regression.running import SuiteResult
+    from llmmigrate.regression.results import SuiteResult
     from llmmigrate.regression.suite import Suite
 
 _FLIPS = 10
@@ -74,15 +72,12 @@ def _cents(usd: float) -> str:
 
 def show(run: Project, result: SuiteResult) -> None:
     """Print a run, what got worse first and the verdict last."""
-    for line in _flips(result):
+    for line in (*_flips(result), *_worse(result), *_undecided(result)):
         run.say(line)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("  invariant", "verdict", "flips", "gains", "why"):
-        table.add_column(column, no_wrap=column != "why")
     for one in result.verdicts:
-        table.add_row(f"  {one.invariant}", one.verdict, str(len(one.flips)), str(len(one.gains)), one.reason)
-    if result.verdicts:
-        run.show(table)
+        counts = [f"{len(found)} {name}" for name, found in (("flips", one.flips), ("gains", one.gains)) if found]
+        run.say(f"  {one.verdict:<4}  {', '.join([one.invariant, *counts])}")
+        run.say(f"        {one.reason}")
     for line in (*_waived(result), *_changed(result.observed), *_declines(result.observed), *_spent(result)):
         run.say(line)
     run.say(f"{result.verdict}: {result.reason}")
@@ -100,6 +95,23 @@ def _flips(result: SuiteResult) -> Iterator[str]:
             yield f"         {words}"
     if len(flipped) > _FLIPS:
         yield f"  and {len(flipped) - _FLIPS} more: --html FILE shows all of them"
+
+
+def _worse(result: SuiteResult) -> Iterator[str]:
+    """Name the cases that got worse without a flip, where an invariant fails for them."""
+    lines = [
+        f"  worse  {shift} ({one.invariant})" for one in result.verdicts if one.verdict == "fail" for shift in one.worse
+    ]
+    yield from lines[:_FLIPS]
+    if len(lines) > _FLIPS:
+        yield f"  and {len(lines) - _FLIPS} more: --html FILE shows all of them"
+
+
+def _undecided(result: SuiteResult) -> Iterator[str]:
+    for one in result.undecided[:_FLIPS]:
+        yield f"  never decided  {one.case} (line {one.line}): {one.kind} {one.why}"
+    if len(result.undecided) > _FLIPS:
+        yield f"  and {len(result.undecided) - _FLIPS} more: --html FILE shows all of them"
 
 
 def _waived(result: SuiteResult) -> Iterator[str]:
@@ -134,7 +146,9 @@ def _rate(rate: float | None, interval: tuple[float, float]) -> str:
 def _spent(result: SuiteResult) -> Iterator[str]:
     from llmmigrate.regression.excerpts import excerpt
 
-    for name, count in result.errors.items():
-        yield f"  failed calls: {count:,} {name}, such as {excerpt(result.examples.get(name, ''), 200)}"
-    cost = f"${result.cost:,.2f}" + (f" and {result.unpriced:,} answers without a price" if result.unpriced else "")
-    yield f"{result.calls:,} calls, {result.kept:,} answers of an earlier run, {cost}"
+    for name, count in result.spent.errors.items():
+        yield f"  failed calls: {count:,} {name}, such as {excerpt(result.spent.examples.get(name, ''), 200)}"
+    cost = f"${result.spent.cost:,.2f}" + (
+        f" and {result.spent.unpriced:,} answers without a price" if result.spent.unpriced else ""
+    )
+    yield f"{result.spent.calls:,} calls, {result.spent.kept:,} answers of an earlier run, {cost}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from llmmigrate.document.prompts import Side as Name
     from llmmigrate.regression.asking import Side
     from llmmigrate.regression.reckoning import Reckoning
-    from llmmigrate.regression.running import Moment, SuiteResult
+    from llmmigrate.regression.results import SuiteResult
+    from llmmigrate.regression.running import Moment
     from llmmigrate.regression.suite import Suite
     from llmmigrate.store import Store
     from llmmigrate.store.evidence import KeptAnswers
+
+
+_JUNIT, _HTML = "<?xml", "<!doctype html"
+"""How the reports begin that are written here."""
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +81,8 @@ def suite_of_both(
         raise RefusedError("--repeat must be from 1 to 100")
     if not 1 <= at_once <= 200:
         raise RefusedError("--at-once must be from 1 to 200")
+    for file, start in ((junit, _JUNIT), (html, _HTML)):
+        _may_write(file, start)
     store = run.store(create=True)
     trial = prepare(run, store, document, repetitions=repeat, max_cost=limit, fresh=fresh)
     result = run_and_keep(run, store, trial, at_once=at_once, python=allow_python)
@@ -124,11 +132,14 @@ def prepare(
 def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, python: bool = False) -> SuiteResult:
     """Run a suite, keep the run as evidence, and print it; raises StoreError."""
     from llmmigrate.models import default_clients
-    from llmmigrate.regression.running import run_suite, to_json
+    from llmmigrate.regression.results import to_json
+    from llmmigrate.regression.running import run_suite
     from llmmigrate.regression.watched import hooks
     from llmmigrate.store.evidence import RegressionRun, put_run
 
     document = trial.document
+    if python:  # modules of the project, as the suite names them
+        sys.path.insert(0, str(run.settings.root))
     clients = default_clients(recordings=run.settings.root / "recordings")
 
     async def ask(progress: _Progress) -> SuiteResult:
@@ -148,12 +159,12 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
         finally:
             await clients.close()
 
-    with _Progress(run) as progress:
-        try:
+    try:
+        with _Progress(run) as progress:
             result = asyncio.run(ask(progress))
-        except KeyboardInterrupt:
-            run.err.print("Interrupted: what was answered is kept, and the same command goes on from there.")
-            raise
+    except KeyboardInterrupt:
+        run.err.print("\nInterrupted: what was answered is kept, and the same command goes on from there.")
+        raise
     put_run(
         store.telemetry,
         RegressionRun(
@@ -172,7 +183,7 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
 
 def _write(run: Project, trial: Trial, result: SuiteResult, *, junit: Path | None, html: Path | None) -> None:
     from llmmigrate.regression import reports
-    from llmmigrate.regression.running import to_json
+    from llmmigrate.regression.results import to_json
     from llmmigrate.scaffold import shipped_templates
 
     document = trial.document
@@ -186,6 +197,21 @@ def _write(run: Project, trial: Trial, result: SuiteResult, *, junit: Path | Non
         text = reports.page(result, template, title=f"{document.route} {document.revision}", **names)
         replace_file(html, text.encode("utf-8", "replace"))
         run.say(f"Both models' answers side by side: {html}")
+
+
+def _may_write(file: Path | None, start: str) -> None:
+    """Refuse, before anything is asked, a place for a report where none can stand, or where something else stands."""
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise RefusedError(f"{file} cannot be written: {file.parent} is no folder")
+    if file.is_dir():
+        raise RefusedError(f"{file} cannot be written: it is a folder")
+    if file.exists():
+        with file.open("rb") as there:
+            first = there.read(len(start))
+        if first and first.lower() != start.encode():
+            raise RefusedError(f"{file} is no earlier report: nothing is overwritten", hint="give another FILE")
 
 
 def _side(document: Document, name: Name) -> Side:
@@ -228,5 +254,6 @@ class _Progress:
         spent = time.monotonic() - self._began
         left = f", {format_duration(spent / asked * (moment.total - moment.done))} left" if asked >= 10 else ""
         kept = f", {moment.kept:,} of an earlier run" if moment.kept else ""
-        line = f"{moment.done:,} of {moment.total:,} answers{kept}   ${moment.cost:,.2f}{left}"
+        failed = f", {moment.failed:,} failed" if moment.failed else ""
+        line = f"{moment.done:,} of {moment.total:,} answers{kept}{failed}   ${moment.cost:,.2f}{left}"
         self._live.update(Text(line))

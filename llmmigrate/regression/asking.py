@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.exceptions import ModelError
@@ -21,7 +22,12 @@ from llmmigrate.regression.given import Given
 if TYPE_CHECKING:
     from llmmigrate.document import Limits
 
-OF_NO_MODEL = frozenset({"rate_limit", "overloaded", "timeout", "connection", "auth", "malformed", "unknown"})
+NOT_FOUND = "not_found"
+"""What a suite calls status 404: there is no such model, or not for this account."""
+
+OF_NO_MODEL = frozenset(
+    {"rate_limit", "overloaded", "timeout", "connection", "auth", "malformed", "unknown", NOT_FOUND}
+)
 """Error classes that say nothing of how a model answers."""
 
 TIMEOUT_S = 120.0
@@ -133,7 +139,8 @@ async def ask(client: ModelClient, case: Case, side: Side, *, timeout_s: float =
             if error.error_class == "content_filter":
                 answers.append(RoundAnswer(number, Given("", finish_reason="content_filter", refusal=error.message)))
             else:
-                answers.append(RoundAnswer(number, None, error.error_class, error.message))
+                kind = NOT_FOUND if error.status == HTTPStatus.NOT_FOUND else error.error_class
+                answers.append(RoundAnswer(number, None, kind, error.message))
             break
         answers.append(RoundAnswer(number, Given.of(completion)))
         message = _as_message(completion)

@@ -266,7 +266,7 @@ def _refusal(one: written.Refusal, at: Scene) -> Checked:
 
 def _python(one: written.Python, at: Scene) -> Checked:
     if not at.hooks.python:
-        raise Undecided("functions of the project are not allowed to run here")
+        raise Undecided("functions of the project may not run (--allow-python)")
     module, _, name = one.python.partition(":")
     said = getattr(importlib.import_module(module), name)(at.given)
     ok, why = said if isinstance(said, tuple) and len(said) == 2 else (said, None)

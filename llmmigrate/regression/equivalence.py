@@ -8,6 +8,7 @@ the whole of it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,12 +80,12 @@ class Shift(NamedTuple):
 class InvariantVerdict:
     """The answer for one invariant.
 
-    `flips` passed on control and fail on the target, worst first; `gains` are the other way and pay for no flip.
-    `control_flips` is how many cases control flips against itself, None where it was not run again. `excess` is the
-    mean, over the cases that control passes at least once, of what the target fails beyond the worse of control's runs;
-    `bound` its 95% upper bound, what could not be told counted in; `p` Holm's adjusted p-value of the test. They are
-    None where there is nothing to tell them from. `reason` says in a sentence why, `assumed` what had to be taken for
-    granted.
+    `flips` passed on control and fail on the target, worst first; `gains` are the other way and pay for no flip;
+    those of `worse` fail more often than on control without that. `control_flips` is how many cases control flips
+    against itself, None where it was not run again. `excess` is the mean, over the cases that control passes at
+    least once, of what the target fails beyond the worse of control's runs; `bound` its 95% upper bound, what could
+    not be told counted in; `p` Holm's adjusted p-value of the test. They are None where there is nothing to tell
+    them from. `reason` says in a sentence why, `assumed` what had to be taken for granted.
     """
 
     invariant: str
@@ -94,6 +95,7 @@ class InvariantVerdict:
     passed_on_control: int = 0
     flips: tuple[Shift, ...] = ()
     gains: tuple[Shift, ...] = ()
+    worse: tuple[Shift, ...] = ()
     control_flips: int | None = None
     excess: float | None = None
     bound: float | None = None
@@ -103,7 +105,7 @@ class InvariantVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {"flips": [one.to_json() for one in self.flips], "gains": [one.to_json() for one in self.gains]}
+        return plain | {name: [one.to_json() for one in plain[name]] for name in ("flips", "gains", "worse")}
 
 
 def judge(invariants: Mapping[str, Sequence[CaseOutcomes]], rules: Rules = RULES) -> list[InvariantVerdict]:
@@ -118,6 +120,16 @@ def judge(invariants: Mapping[str, Sequence[CaseOutcomes]], rules: Rules = RULES
     found = [one.verdict(rules, p, drifted) for one, p, drifted in zip(evidence, worse, drift, strict=True)]
     order: dict[Answer, int] = {"fail": 0, "hold": 1, "pass": 2}
     return sorted(found, key=lambda one: (order[one.verdict], -len(one.flips)))
+
+
+def fewest_that_pass(rules: Rules = RULES) -> int:
+    """Return how many cases that control passes an invariant needs at least to pass: where none of them got worse."""
+    return math.ceil(math.log(rules.alpha_pass) / math.log(1 - rules.margin))
+
+
+def passed_on_control(cases: Iterable[CaseOutcomes]) -> int:
+    """Return how many cases control passes at least once: those that can get worse."""
+    return sum(_passes(_counted(case).baseline) for case in cases)
 
 
 def verdict_of(verdicts: Iterable[InvariantVerdict]) -> Answer:
@@ -160,7 +172,8 @@ class _Evidence:
         """Decide, given both p-values as adjusted for all invariants."""
         n = len(self._at_risk)
         bound = highest_mean(self._lost, n, alpha=rules.alpha_pass) if n else None
-        flips = sorted((case for case in self._known if case.flipped), key=lambda case: (-excess(case), case.case))
+        worst_first = sorted(self._known, key=lambda case: (-excess(case), case.case))
+        flips = [case for case in worst_first if case.flipped]
         answer, reason = self._answer(rules, p=p, drift=drift, bound=bound, flips=len(flips))
         return InvariantVerdict(
             self._name,
@@ -170,6 +183,7 @@ class _Evidence:
             passed_on_control=n,
             flips=_shifts(flips),
             gains=_shifts(case for case in self._known if case.gained),
+            worse=_shifts(case for case in worst_first if excess(case) > 0 and not case.flipped),
             control_flips=self._control_flips,
             excess=self._excess / n if n else None,
             bound=bound,
@@ -196,9 +210,10 @@ class _Evidence:
             return "hold", doubt
         if self._cases and all(case.known_failure for case in self._cases):
             seen = 1 - rules.alpha_pass ** (1 / self._target)
-            return "pass", f"no known failure returned in {self._target} answers; one in {seen:.0%} of them would have"
+            words = f"no known failure returned in {self._target} answers"
+            return "pass", f"{words}: one that {seen:.0%} of them have would have been met (95%)"
         if bound is None or not self._target or len(self._at_risk) < rules.fewest_cases:
-            return "hold", self._too_few()
+            return "hold", self._too_few(rules)
         if drift is not None and drift <= rules.aa_alpha:
             return "hold", "control's two runs differ beyond chance: it changed meanwhile, and is no measure of itself"
         return self._by_figures(rules, p=p, bound=bound, flips=flips)
@@ -215,6 +230,9 @@ class _Evidence:
         worse = f"{bound:.1%} of cases may have got worse (95%), of {rules.margin:.0%} allowed"
         if bound <= rules.margin:
             return "pass", f"at most {worse}{notes}"
+        enough = fewest_that_pass(rules)
+        if self._lost == 0 and n < enough:
+            return "hold", f"no case of {n} got worse, and {enough} that control passes are the fewest to pass{notes}"
         untold = self._lost - self._excess
         blurred = f", {untold:.1f} cases' worth because the target's answers could not be told" if untold > 0.5 else ""
         return "hold", f"up to {worse}{blurred}: more cases tell{notes}"
@@ -223,16 +241,17 @@ class _Evidence:
     def _control_flips(self) -> int | None:
         return sum(case.flipped for case in self._again) if self._again else None
 
-    def _too_few(self) -> str:
+    def _too_few(self, rules: Rules) -> str:
         if not self._cases:
             return "no cases: nothing passes on no data"
         if not self._target:
             return "no answer of the target could be decided"
         if self._no_control:
             return "no answer of control could be decided"
+        needed = f"{fewest_that_pass(rules)} that it passes are the fewest that prove anything"
         if len(self._cases) == 1:
-            return "one case: a suite of one proves nothing"
-        return f"control passes {len(self._at_risk)} of {len(self._cases)} cases: too little that could break"
+            return f"one case: {needed}"
+        return f"control passes {len(self._at_risk)} of {len(self._cases)} cases: {needed}"
 
     def _doubt(self, rules: Rules) -> str | None:
         """Return what makes the answers too doubtful to decide on, of whichever run."""
@@ -248,7 +267,7 @@ class _Evidence:
             if errors > rules.most_errors * len(outcomes):
                 return f"{errors} of {len(outcomes)} of {whose} answers were lost to errors of no model: ask again"
             if undecided > rules.most_undecided * len(outcomes):
-                return f"{undecided} of {len(outcomes)} of {whose} answers could not be decided: a judge has to"
+                return f"{undecided} of {len(outcomes)} of {whose} answers could not be decided"
         return None
 
 

@@ -20,7 +20,8 @@ from llmmigrate.models.images import attachments, without_attachments
 from llmmigrate.regression.asking import Side, answer_key, asked_rounds, request_of, results_of
 from llmmigrate.regression.cases import Case, Round
 from llmmigrate.regression.pacing import Pace
-from llmmigrate.regression.running import RUNS, Answers, RunName, kept_answers
+from llmmigrate.regression.results import RUNS, RunName
+from llmmigrate.regression.running import Answers, kept_answers
 from llmmigrate.regression.suite import Suite
 
 FRAME_TOKENS = 1024

@@ -20,8 +20,10 @@ from llmmigrate.regression.equivalence import RULES
 from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.observed import TypeRefusals
 from llmmigrate.regression.path_changes import path_changes
-from llmmigrate.regression.running import RUNS, CaseResult, RunName, SuiteResult
+from llmmigrate.regression.results import RUNS, CaseResult, RunName, SuiteResult
+from llmmigrate.visible import visible
 
+_ORDER = ("fail", "worse", "hold", "pass")
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _LONGEST = 20_000
 """Characters of an answer that are compared; a page is for reading."""
@@ -33,12 +35,11 @@ Marked = list[tuple[bool, str]]
 def page(result: SuiteResult, template: str, *, title: str, control: str, target: str) -> str:
     """Return one HTML page of a run, from a Jinja2 template."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    flipped = flips_of(result)
-    cases = [_shown(one, flipped.get(one.case.id, [])) for one in result.cases]
-    cases.sort(key=lambda case: (-len(case["flips"]), case["verdict"] == "pass"))
-    cost = (
-        f"${result.cost:,.2f}" if not result.unpriced else f"${result.cost:,.2f} and {result.unpriced} without a price"
-    )
+    flipped, worse = flips_of(result), worse_in(result)
+    cases = [_shown(one, flipped.get(one.case.id, []), worse.get(one.case.id, [])) for one in result.cases]
+    cases.sort(key=lambda case: (_ORDER.index(case["verdict"]), -len(case["flips"]), -len(case["worse"])))
+    spent = result.spent
+    cost = f"${spent.cost:,.2f}" + (f" and {spent.unpriced:,} without a price" if spent.unpriced else "")
     return environment.from_string(template).render(
         title=title,
         verdict=result.verdict,
@@ -46,8 +47,9 @@ def page(result: SuiteResult, template: str, *, title: str, control: str, target
         control=control,
         target=target,
         repetitions=result.repetitions,
-        facts=f"{result.calls} calls, {result.kept} kept answers, {cost}",
+        facts=f"{spent.calls:,} calls, {spent.kept:,} kept answers, {cost}",
         invariants=result.verdicts,
+        undecided=result.undecided,
         margin=RULES.margin,
         waived=result.waived,
         observed=result.observed,
@@ -73,19 +75,47 @@ def _refusals(one: TypeRefusals) -> dict[str, Any]:
 
 
 def junit(result: SuiteResult) -> str:
-    """Return JUnit XML: a case has failed where it flips in an invariant that fails, or a known failure returned."""
+    """Return JUnit XML: a case has failed where it flips in an invariant that fails, or a known failure returned.
+
+    A case with nothing that could be decided was skipped, and a suite that holds is an error: neither is a pass.
+    """
     failed = {one.invariant for one in result.verdicts if one.verdict == "fail"}
-    flipped = flips_of(result)
+    flipped, worse = flips_of(result), worse_in(result)
     reported = []
     for one in result.cases:
         names = flipped.get(one.case.id, [])
         failures = failures_of(one, "target") if any(name in failed for name in names) else []
         output = [f"flips in {name}, within what control does to itself" for name in names if name not in failed]
-        reported.append(Reported(one.case.id, failures=failures, output=output))
+        output += [f"fails more often than on control: {name}" for name in worse.get(one.case.id, [])]
+        reported.append(Reported(one.case.id, failures=failures, output=output, skipped=_open(one)))
     whole = [f"{one.invariant}: {one.reason}" for one in result.verdicts if one.verdict == "fail"]
     held = [f"{one.invariant}: {one.reason}" for one in result.verdicts if one.verdict == "hold"]
-    reported.append(Reported("the suite", failures=whole, output=[result.reason, *held]))
+    error = f"hold: {result.reason}" if result.verdict == "hold" else None
+    reported.append(Reported("the suite", failures=whole, output=[result.reason, *held], error=error))
     return junit_report(f"llmmigrate test {result.suite}", reported)
+
+
+def _open(result: CaseResult) -> str | None:
+    """Say why nothing of a case could be decided on the target, None where something was."""
+    outcomes = [one for found in result.outcomes.get("target", []) for _, one in found]
+    if any(one is not None and one.verdict != "hold" for one in outcomes):
+        return None
+    told = next((one.sentence for one in outcomes if one is not None), None)
+    if told is not None:
+        return told
+    errors = [one for found in result.answers["target"] for one in found or () if one.error is not None]
+    if errors:
+        return f"no answer: {errors[0].error}: {excerpt(errors[0].detail)}"
+    return "not asked" if not any(result.answers["target"]) else "asserts nothing"
+
+
+def worse_in(result: SuiteResult) -> dict[str, list[str]]:
+    """Return the invariants in which each case fails more often than on control, without a flip."""
+    found: dict[str, list[str]] = {}
+    for one in result.verdicts:
+        for shift in one.worse:
+            found.setdefault(shift.case, []).append(one.invariant)
+    return found
 
 
 def flips_of(result: SuiteResult) -> dict[str, list[str]]:
@@ -112,11 +142,11 @@ def failures_of(result: CaseResult, run: RunName) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _shown(result: CaseResult, flips: list[str]) -> dict[str, Any]:
+def _shown(result: CaseResult, flips: list[str], worse: list[str]) -> dict[str, Any]:
     counts = {run: _passes(result, run) for run in RUNS}
     old, new = _answer(result, "control"), _answer(result, "target", failing=True)
     marked_old, marked_new = marked(old, new)
-    case = result.case
+    case, open_ = result.case, _open(result)
     first = next((str(m.get("content")) for one in case.rounds for m in one.messages if m.get("role") == "user"), "")
     return {
         "id": case.id,
@@ -124,7 +154,9 @@ def _shown(result: CaseResult, flips: list[str]) -> dict[str, Any]:
         "line": case.place[0],
         "asked": excerpt(first, 300),
         "flips": flips,
-        "verdict": "fail" if flips else "pass",
+        "worse": worse,
+        "open": open_,
+        "verdict": "fail" if flips else "worse" if worse else "hold" if open_ is not None else "pass",
         "words": f"control {counts['control']}, again {counts['again']}, target {counts['target']}",
         "failures": failures_of(result, "target")[:5],
         "paths": path_changes(_last(result, "control"), _last(result, "target", failing=True)),
@@ -171,7 +203,7 @@ def _answer(result: CaseResult, run: RunName, *, failing: bool = False) -> str:
             continue
         texts += [_indented(one.given.text)] if one.given.text else []
         texts += [f"{call.name}({_indented(call.arguments)})" for call in one.given.tool_calls]
-    return "\n\n".join(texts)[:_LONGEST] or "(empty)"
+    return visible("\n\n".join(texts)[:_LONGEST]) or "(empty)"
 
 
 def _indented(text: str) -> str:

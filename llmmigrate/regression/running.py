@@ -9,31 +9,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from llmmigrate.exceptions import ModelError
+from llmmigrate.exceptions import LlmmigrateError, ModelError
 from llmmigrate.models import ModelClient
-from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask, asked_rounds, judged
-from llmmigrate.regression.assertion_model import kind_of
+from llmmigrate.regression.asking import OF_NO_MODEL, RoundAnswer, Side, answer_key, ask, asked_rounds
 from llmmigrate.regression.assertions import Hooks
-from llmmigrate.regression.assertions import Outcome as Judged
-from llmmigrate.regression.cases import Case
-from llmmigrate.regression.equivalence import RULES, CaseOutcomes, InvariantVerdict, Outcome, Rules, judge, verdict_of
-from llmmigrate.regression.given import Given
-from llmmigrate.regression.observed import Observed, observe
+from llmmigrate.regression.equivalence import RULES, Rules
+from llmmigrate.regression.excerpts import excerpt
 from llmmigrate.regression.pacing import Pace, PacedClient
+from llmmigrate.regression.results import RUNS, CaseResult, RunName, Spent, SuiteResult, decide
 from llmmigrate.regression.suite import Suite
-from llmmigrate.regression.watched import PREFIX, Answered, watched
-from llmmigrate.verdict import Answer
-
-RunName = Literal["target", "control", "again"]
-RUNS: tuple[RunName, ...] = ("target", "control", "again")
 
 AT_ONCE = 8
 """Calls to one model at the same time; halved whenever it says that they are too many."""
 
+SILENT = 8
+"""Calls of a model that may fail before its first answer, for no reason of its own and not for being too many."""
+
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
+_HINTS = {
+    "auth": "the key of its provider is read from the environment; nothing was recorded",
+    "not_found": "the model's name, its account, or api_base is not right; nothing was recorded",
+    "connection": "its server is not there; nothing was recorded",
+}
 
 
 class Answers(Protocol):
@@ -52,62 +52,13 @@ class Clients(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """How far a run is: answers that are there, of all; of them kept ones; the cost so far in US dollars."""
+    """How far a run is: answers that are there, of all; of them kept ones, failed calls; the cost in US dollars."""
 
     done: int
     total: int
     kept: int
+    failed: int
     cost: float
-
-
-@dataclass(slots=True)
-class CaseResult:
-    """A case with every answer, by run and repetition; None stands for what was not asked."""
-
-    case: Case
-    answers: dict[RunName, list[list[RoundAnswer] | None]]
-    outcomes: dict[RunName, list[list[tuple[str, Judged | None]]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteResult:
-    """What a run of a suite came to.
-
-    `verdicts` are by invariant, failed ones first; `waived` has what was not watched, with the reason; `observed` says
-    what changed. `calls` were made, `kept` answers were there already; `cost` is what
-    the calls cost in US dollars, of which `unpriced` have no known price. `errors` counts failed calls by class, and
-    `examples` has the words of one of each. `stopped` says why not all was asked.
-    """
-
-    suite: str
-    suite_hash: str
-    verdict: Answer
-    verdicts: tuple[InvariantVerdict, ...]
-    cases: tuple[CaseResult, ...]
-    waived: Mapping[str, str]
-    observed: Observed
-    repetitions: int
-    calls: int
-    kept: int
-    cost: float
-    unpriced: int
-    errors: Mapping[str, int]
-    examples: Mapping[str, str]
-    stopped: str | None = None
-
-    @property
-    def reason(self) -> str:
-        """One sentence on the verdict."""
-        if self.stopped is not None:
-            return self.stopped
-        asserted = [one for one in self.verdicts if not one.invariant.startswith(PREFIX)]
-        if not asserted and self.verdict != "fail":
-            return "no case asserts anything: nothing is shown"
-        if self.verdict == "pass":
-            return f"none of {len(self.verdicts)} invariants got worse"
-        worst = [one for one in (self.verdicts if self.verdict == "fail" else asserted) if one.verdict == self.verdict]
-        number = "1 invariant" if len(worst) == 1 else f"{len(worst)} invariants"
-        return f"{number} of {len(self.verdicts)}: {worst[0].invariant}: {worst[0].reason}"
 
 
 def kept_answers(answers: Answers | None, key: str) -> list[RoundAnswer] | None:
@@ -133,8 +84,10 @@ async def run_suite(
     rules: Rules = RULES,
     watch: Callable[[Moment], None] | None = None,
 ) -> SuiteResult:
-    """Ask every case of both models, and decide. Raises nothing for what models or their providers do.
+    """Ask every case of both models, and decide.
 
+    Raises LlmmigrateError where a model does not answer at all: no key, no server, no such model. Whatever else models
+    and their providers do is part of the result.
     Where `max_cost` is reached, or calls have no known price to hold against it, nothing more is asked and the verdict
     holds.
     """
@@ -152,6 +105,8 @@ class _Gate:
         self._limit = limit
         self._active = 0
         self._free = asyncio.Condition()
+        self._answered = False
+        self._silence: list[RoundAnswer] = []
 
     async def __aenter__(self) -> None:
         async with self._free:
@@ -163,8 +118,20 @@ class _Gate:
             self._active -= 1
             self._free.notify_all()
 
-    def fewer(self) -> None:
-        self._limit = max(1, self._limit // 2)
+    def came(self, found: Sequence[RoundAnswer]) -> None:
+        """Take note of a call's end: fewer at once where they were too many, none where a model says nothing at all."""
+        last = found[-1]
+        if last.error in _TOO_MANY:
+            self._limit = max(1, self._limit // 2)
+        elif last.error in OF_NO_MODEL:
+            self._silence.append(last)
+        else:
+            self._answered = True
+
+    @property
+    def silent(self) -> RoundAnswer | None:
+        """Return the last error of a model that was asked often enough, and never said anything."""
+        return self._silence[-1] if len(self._silence) >= SILENT and not self._answered else None
 
 
 class _Running:
@@ -203,11 +170,17 @@ class _Running:
         sides = self._sides.values()
         limits = {side.model: [one.limits for one in sides if one.model == side.model] for side in sides}
         gates = {model: _Gate(at_once, Pace.of(declared)) for model, declared in limits.items()}
+        await self._ask(gates, at_once)
+        for model, gate in gates.items():
+            if gate.silent is not None:
+                raise _silent(model, gate.silent)
+
+    async def _ask(self, gates: Mapping[str, _Gate], at_once: int) -> None:
         async with asyncio.TaskGroup() as group:
             limit = asyncio.Semaphore(at_once * len(gates))
             for result, run, repetition in self._jobs():
                 await limit.acquire()
-                if self._spent:
+                if self._spent or any(gate.silent for gate in gates.values()):
                     limit.release()
                     break
                 task = group.create_task(self._one(result, run, repetition, gates[self._sides[run].model]))
@@ -238,22 +211,21 @@ class _Running:
                 except ModelError as error:  # there is no client of it
                     found = [RoundAnswer(0, None, error.error_class, error.message)]
             self._calls += len(found)
-            self._count(found, gate)
+            self._count(found)
+            gate.came(found)
             if self._answers is not None and all(one.error is None for one in found):
                 self._answers.put(key, json.dumps([one.to_json() for one in found], ensure_ascii=False))
         else:
             self._kept += len(found)
         result.answers[run][repetition] = found
         self._done += asked_rounds(result.case)
-        self._watch(Moment(self._done, self._total, self._kept, self._cost))
+        self._watch(Moment(self._done, self._total, self._kept, sum(self._errors.values()), self._cost))
 
-    def _count(self, found: Sequence[RoundAnswer], gate: _Gate) -> None:
+    def _count(self, found: Sequence[RoundAnswer]) -> None:
         for one in found:
             if one.error is not None:
                 self._errors[one.error] = self._errors.get(one.error, 0) + 1
                 self._examples.setdefault(one.error, one.detail)
-                if one.error in _TOO_MANY:
-                    gate.fewer()
             elif one.given is not None and one.given.cost_usd is None:
                 self._unpriced += 1
             elif one.given is not None and one.given.cost_usd is not None:
@@ -261,108 +233,17 @@ class _Running:
 
     def result(self, hooks: Hooks, rules: Rules) -> SuiteResult:
         """Hold everything that came against the cases' assertions, and decide."""
-        for result in self._results:
-            for run in RUNS:
-                result.outcomes[run] = [judged(result.case, found or (), hooks=hooks) for found in result.answers[run]]
-        answered = [_answered(result) for result in self._results]
-        asserted, seen = _invariants(self._results), watched(answered, waived=self._suite.waived)
-        verdicts = judge({**asserted, **seen}, rules)
-        proved = verdict_of(one for one in verdicts if one.invariant in asserted)
-        verdict: Answer = "fail" if any(one.verdict == "fail" for one in verdicts) else proved
-        missing = sum(found is None for result in self._results for run in RUNS for found in result.answers[run])
-        stopped = None
-        if missing:
-            why = f"${self._cost:,.2f} were spent"
-            if self._unpriced:
-                why = f"{self._unpriced} calls have no known price, so that a cost cannot be kept to"
-            stopped = f"{missing} of the suite's answers were not asked for: {why}"
-            verdict = "fail" if verdict == "fail" else "hold"
-        return SuiteResult(
-            suite=self._suite.name,
-            suite_hash=self._suite.hash,
-            verdict=verdict,
-            verdicts=tuple(verdicts),
-            cases=tuple(self._results),
-            waived=self._suite.waived,
-            observed=observe(answered),
-            repetitions=self._repetitions,
-            calls=self._calls,
-            kept=self._kept,
-            cost=self._cost,
-            unpriced=self._unpriced,
+        spent = Spent(
+            self._calls,
+            self._kept,
+            self._cost,
+            self._unpriced,
             errors=dict(sorted(self._errors.items())),
             examples=dict(self._examples),
-            stopped=stopped,
         )
+        return decide(self._suite, self._results, spent, repetitions=self._repetitions, hooks=hooks, rules=rules)
 
 
-def _invariants(results: Sequence[CaseResult]) -> dict[str, list[CaseOutcomes]]:
-    """Return what came of each case, by what it asserts: all assertions of one kind of a case are one invariant."""
-    found: dict[str, list[CaseOutcomes]] = {}
-    for result in results:
-        names = _names(result.case)
-        for name in dict.fromkeys(names.values()):
-            by_run: dict[RunName, tuple[Outcome, ...]] = {
-                run: tuple(_of_answer(name, names, outcomes) for outcomes in result.outcomes[run]) for run in RUNS
-            }
-            found.setdefault(name, []).append(
-                CaseOutcomes(
-                    result.case.id,
-                    by_run["target"],
-                    by_run["control"],
-                    by_run["again"],
-                    known_failure=result.case.kind == "failure",
-                )
-            )
-    return found
-
-
-def _answered(result: CaseResult) -> Answered:
-    """Return the last answers to a case, by run: what comes of the whole conversation."""
-
-    def last(found: list[RoundAnswer] | None) -> Given | None:
-        return found[-1].given if found else None
-
-    target, control, again = ([last(found) for found in result.answers[run]] for run in RUNS)
-    return Answered(result.case.id, target, control, again, result.case.input_type)
-
-
-def _names(case: Case) -> dict[str, str]:
-    """Return the invariant of each assertion of a case, by where it stands."""
-    return {
-        f"{number + 1}.{index + 1}": f"{case.kind}: {assertion.label or kind_of(assertion) or 'assertion'}"
-        for number, one in enumerate(case.rounds)
-        for index, assertion in enumerate(one.assertions)
-    }
-
-
-def _of_answer(name: str, names: Mapping[str, str], outcomes: Sequence[tuple[str, Judged | None]]) -> Outcome:
-    """Return what came of one answer for an invariant: the worst of its assertions."""
-    own = [judged for where, judged in outcomes if names[where] == name]
-    if any(one is not None and one.verdict == "fail" for one in own):
-        return "fail"
-    if any(one is None for one in own):
-        return "error"
-    return "hold" if any(one is not None and one.verdict == "hold" for one in own) else "pass"
-
-
-def to_json(result: SuiteResult) -> dict[str, Any]:
-    """Return a result as plain data, without the answers."""
-    return {
-        "suite": result.suite,
-        "suite_hash": result.suite_hash,
-        "verdict": result.verdict,
-        "reason": result.reason,
-        "repetitions": result.repetitions,
-        "cases": len(result.cases),
-        "calls": result.calls,
-        "kept": result.kept,
-        "cost_usd": result.cost,
-        "unpriced": result.unpriced,
-        "errors": dict(result.errors),
-        "error_examples": dict(result.examples),
-        "stopped": result.stopped,
-        "invariants": [one.to_json() for one in result.verdicts],
-        "not_watched": dict(result.waived),
-        "changed": result.observed.to_json(),
-    }
+def _silent(model: str, last: RoundAnswer) -> LlmmigrateError:
+    words = f"{model} answered none of {SILENT} calls: {last.error}: {excerpt(last.detail, 200)}"
+    return LlmmigrateError(words, hint=_HINTS.get(str(last.error), "try again later; nothing was recorded"))
