@@ -177,19 +177,23 @@ def _verdicts(
     together = {TOGETHER: _together(results)} if few and len(asserted) > 1 else {}
     verdicts = judge({**asserted, **together, **seen}, rules)
     whole = next((one for one in verdicts if one.invariant == TOGETHER), None)
-    if whole is None or whole.verdict != "pass":
-        return verdicts
     return [
-        _proved(one, whole)
-        if one.invariant in few and one.verdict == "hold" and not one.flips and _told(asserted[one.invariant])
+        _of_few(one, whole, told=_told(asserted[one.invariant]))
+        if one.invariant in few and one.verdict == "hold"
         else one
         for one in verdicts
     ]
 
 
-def _proved(one: InvariantVerdict, whole: InvariantVerdict) -> InvariantVerdict:
-    few = "1 case" if one.cases == 1 else f"{one.cases} cases"
-    return replace(one, verdict="pass", reason=f"{few} of {whole.cases}, that pass together; none flips")
+def _of_few(one: InvariantVerdict, whole: InvariantVerdict | None, *, told: bool) -> InvariantVerdict:
+    """Return the verdict on what few cases assert, given that on all assertions together."""
+    if one.flips:
+        flips = f"{one.flips[0]}" if len(one.flips) == 1 else f"{len(one.flips)} cases flip, such as {one.flips[0]}"
+        return replace(one, reason=f"{flips}; {one.cases} in all are too few to tell it from noise")
+    if told and whole is not None and whole.verdict == "pass":
+        few = "1 case" if one.cases == 1 else f"{one.cases} cases"
+        return replace(one, verdict="pass", reason=f"{few} of {whole.cases}, that pass together; none flips")
+    return one
 
 
 def _told(cases: Sequence[CaseOutcomes]) -> bool:
