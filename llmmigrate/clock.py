@@ -51,7 +51,7 @@ class VirtualClock:
 
 def to_text(at: datetime) -> str:
     """Write a time as the store keeps it: UTC, milliseconds, `Z`; such texts sort as the times do."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_text(text: str) -> datetime:

@@ -63,8 +63,8 @@ def outcomes(
     if "first_token" in wanted and behaviour.first_token_p50 is not None and behaviour.first_token_p99 is not None:
         first = _lognormal(normal[:, _TIME], behaviour.first_token_p50, behaviour.first_token_p99)
         cells["first_token"] = tally(places, first, times=True)
-    kept, own = places[answered], normal[answered]
-    tokens = _tokens(own[:, _SIZE], behaviour)
+    kept = places[answered]
+    tokens = _tokens(normal[answered, _SIZE], behaviour)
     if "tokens_per_request" in wanted:
         cells["tokens_per_request"] = tally(kept, tokens)
     if behaviour.cost is not None and behaviour.tokens is not None and "cost_per_request" in wanted:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from llmmigrate.foresight.expected import Figures
-from llmmigrate.gates.find import find
+from llmmigrate.gates.find import find, samples
 from llmmigrate.gates.questions import Question, questions
 from llmmigrate.gates.verdicts import decide
 from llmmigrate.metrics.cells import Cell
@@ -282,7 +282,7 @@ def detectable(question: Question, stage: Stage, per_second: float, figures: Fig
     def failed(change: float) -> bool:
         moved = equal.changed(metric, sign * change, relative=relative)
         cells = cells_after(seconds, stage, per_second, metric, figures, moved)
-        return find(question.whole(), cells).failed
+        return find(question.whole(), samples(question, cells)).failed
 
     found = _first(failed, most / 1e5, most)
     return sign * found if found is not None else None

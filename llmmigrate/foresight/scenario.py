@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from llmmigrate.document.loader import placed
 from llmmigrate.document.model import Duration, File, Money, Share, Text
 from llmmigrate.document.source import read
 from llmmigrate.exceptions import DocumentInvalid, Problem, TargetNotFound
+from llmmigrate.metrics.counting import Arm
 
 DEFAULT = "no-change"
 
@@ -126,21 +128,22 @@ class Scenario(_Strict):
 
     @model_validator(mode="after")
     def _times(self) -> Scenario:
-        for arm in (self.arm("control"), self.arm("candidate")):
+        for arm in self.arms.values():
             for name in ("latency", "first_token"):
                 p50, p99 = getattr(arm, f"{name}_p50"), getattr(arm, f"{name}_p99")
                 if (p50 is None) != (p99 is None) or (p50 is not None and not 0 < p50 < p99):
                     raise ValueError(f"{name}: the p50 must be above 0 and below the p99")
         return self
 
-    def arm(self, name: Literal["control", "candidate"]) -> Behaviour:
-        """Return how an arm answers before anything changes."""
+    @cached_property
+    def arms(self) -> dict[Arm, Behaviour]:
+        """How each arm answers before anything changes."""
         control = self.control.over(USUAL)
-        return control if name == "control" else self.candidate.over(control)
+        return {"control": control, "candidate": self.candidate.over(control)}
 
-    def now(self, name: Literal["control", "candidate"], now_s: float, entered: dict[str, float]) -> Behaviour:
+    def now(self, name: Arm, now_s: float, entered: dict[str, float]) -> Behaviour:
         """Return how an arm answers at a time; later changes in the file come before earlier ones."""
-        found = self.arm(name)
+        found = self.arms[name]
         for change in self.changes:
             if change.arm in (name, "both") and change.active(now_s, entered):
                 found = change.over(found)
@@ -149,7 +152,7 @@ class Scenario(_Strict):
     @property
     def alike(self) -> bool:
         """Whether both arms answer the same way, all the time: then every rollback is a false one."""
-        return self.arm("control") == self.arm("candidate") and all(change.arm == "both" for change in self.changes)
+        return self.arms["control"] == self.arms["candidate"] and all(change.arm == "both" for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)

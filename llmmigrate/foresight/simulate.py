@@ -342,15 +342,15 @@ class _Run:
 
     def _count(self, snapshot: Snapshot, requests: Requests, now_s: float) -> None:
         served = self._split(snapshot, requests)
-        self._answer(snapshot, "control", requests[~served], now_s)
-        self._answer(snapshot, "candidate", requests[served], now_s)
+        self._answer(snapshot, "control", requests.compress(~served), now_s)
+        self._answer(snapshot, "candidate", requests.compress(served), now_s)
         mirrored = snapshot.mirror and snapshot.candidate is not None
         if mirrored:
             self._answer(snapshot, "candidate", requests, now_s)
             candidate = self._scenario.now("candidate", now_s, self._entered)
             for metric, cell in agreement(requests, candidate, self._random, wanted=self._wanted).items():
                 self._add(snapshot, "candidate", metric, cell)
-            self._repeat(snapshot, requests[requests["again"] < snapshot.aa_share * BUCKETS], now_s)
+            self._repeat(snapshot, requests.compress(requests["again"] < snapshot.aa_share * BUCKETS), now_s)
         for reach in (self._reach, *([self._since_change] if self._changed_s is not None else [])):
             reach.requests += len(requests)
             reach.candidate += len(requests) if mirrored else int(served.sum())
@@ -453,7 +453,7 @@ def rates(scenario: Scenario, outcomes: list[Outcome]) -> dict[str, Rate]:
     changed = [one for one in outcomes if one.changed_s is not None]
     if scenario.alike:
         before = outcomes
-    elif scenario.arm("control") == scenario.arm("candidate"):
+    elif scenario.arms["control"] == scenario.arms["candidate"]:
         before = [one for one in outcomes if one.changed_s is None]
         found["detected"] = Rate(sum(one.acted for one in changed), len(changed))
     else:

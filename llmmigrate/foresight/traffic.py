@@ -38,7 +38,8 @@ _REQUEST = np.dtype(
 Requests = npt.NDArray[Any]
 """Requests, a record each: `at` and the `start` of its unit in seconds, the `bucket` of its unit in the assignment and
 that of being called `again` (of 100,000), its `place` among 64 variance buckets, whether it is the `first` of its unit,
-and the unit's own normal variables."""
+and the unit's own normal variables. Parts of them are taken with `compress`, which copies records whole: a mask as an
+index copies them field by field."""
 
 
 def read_arrivals(file: Path) -> list[float]:
@@ -90,8 +91,8 @@ class Traffic:
         self._now = end_s
         drawn = np.concatenate([self._waiting, begun]) if len(begun) else self._waiting
         due = drawn["at"] < end_s
-        self._waiting = drawn[~due]
-        return np.asarray(drawn[due])
+        self._waiting = drawn.compress(~due)
+        return drawn.compress(due)
 
     def _begin(self, end_s: float) -> Requests:
         """Draw the units that begin until a time, with all of their requests."""

@@ -9,10 +9,9 @@ is at most alpha (Doob).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 _TIMES_LIMIT = (1.4, 2.0, 4.0, 10.0)
 """The rates that are looked for, as multiples of the limit: one of them is near whatever the rate changes to."""
@@ -32,7 +31,7 @@ class ShiryaevRoberts:
     @property
     def alternatives(self) -> tuple[float, ...]:
         """The rates looked for: 1.4, 2, 4 and 10 times the limit where that is below 1, else halfway to 1."""
-        return tuple(t * self.limit for t in _TIMES_LIMIT if t * self.limit < 1) or ((1 + self.limit) / 2,)
+        return _alternatives(self.limit)
 
     def update(self, events: float, n: float) -> ShiryaevRoberts:
         """Return the detector after `n` more trials of which `events` were events; both may be fractional.
@@ -42,16 +41,21 @@ class ShiryaevRoberts:
         """
         if not 0 <= events <= n < math.inf:
             raise ValueError(f"{events} events of {n} trials")
-        p1 = np.array(self.alternatives)
-        gain = events * np.log(p1 / self.limit) + (n - events) * np.log((1 - p1) / (1 - self.limit))
-        before = np.array(self.log_r or [-math.inf] * len(p1))
-        after = np.logaddexp(before, 0.0) + gain
-        return replace(self, log_r=tuple(map(float, after)), updates=self.updates + 1)
+        gains = _gains(self.limit)
+        before = self.log_r or (-math.inf,) * len(gains)
+        after = tuple(
+            _log_one_more(log_r) + events * event + (n - events) * other
+            for log_r, (event, other) in zip(before, gains, strict=True)
+        )
+        return ShiryaevRoberts(self.limit, after, self.updates + 1)
 
     @property
     def log_mean(self) -> float:
         """The logarithm of the mean of R over the alternatives."""
-        return float(np.logaddexp.reduce(self.log_r)) - math.log(len(self.log_r)) if self.log_r else -math.inf
+        most = max(self.log_r, default=-math.inf)
+        if math.isinf(most):
+            return most
+        return most + math.log(sum(math.exp(log_r - most) for log_r in self.log_r) / len(self.log_r))
 
     def alarms(self, *, horizon: float, alpha: float) -> bool:
         """Tell whether the rate has changed: a false alarm within `horizon` updates has a chance of at most alpha."""
@@ -68,3 +72,19 @@ class ShiryaevRoberts:
         if len(found.log_r) not in (0, len(found.alternatives)) or any(map(math.isnan, found.log_r)):
             raise ValueError("a detector's state has not one figure per alternative")
         return found
+
+
+def _log_one_more(log_r: float) -> float:
+    """Return log(R + 1), without overflow."""
+    return max(log_r, 0.0) + math.log1p(math.exp(-abs(log_r)))
+
+
+@lru_cache(maxsize=64)
+def _alternatives(limit: float) -> tuple[float, ...]:
+    return tuple(t * limit for t in _TIMES_LIMIT if t * limit < 1) or ((1 + limit) / 2,)
+
+
+@lru_cache(maxsize=64)
+def _gains(limit: float) -> tuple[tuple[float, float], ...]:
+    """Return per alternative what log R gains by an event and by another trial."""
+    return tuple((math.log(p1 / limit), math.log((1 - p1) / (1 - limit))) for p1 in _alternatives(limit))

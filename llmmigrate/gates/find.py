@@ -31,18 +31,19 @@ def samples(question: Question, cells: Cells) -> Samples:
 
 def find(
     question: Question,
-    cells: Cells,
+    both: Samples,
     *,
     recent: Mapping[float, Cells] | None = None,
     kept: Mapping[str, Kept] | None = None,
 ) -> Finding:
     """Return what there is to say of a rule that sets a limit: over the whole stage, else of a late change.
 
-    `recent` is what came since the last restart of each period in seconds, `kept` the state of the detectors.
+    `both` are the arms' samples of its metric over the whole stage, `recent` is what came since the last restart of
+    each period in seconds, `kept` the state of the detectors.
     """
     limit = question.rule.limit
     assert limit is not None
-    control, candidate = samples(question, cells)
+    control, candidate = both
     found = _whole(question, control, candidate, limit)
     if found.failed:
         return _incident(question, control, candidate, found, limit)

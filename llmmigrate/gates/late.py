@@ -7,6 +7,7 @@ in it; so the figures since the last restart are tested too, each restart with i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,8 +38,8 @@ Kept = tuple[datetime, bytes]
 _FIRST = b"first"
 """The state of a restart that has only begun to be timed: it has no earlier figures yet."""
 
-_RISING = 100.0
-"""While R is below this nothing points to a change: what came before is no part of it."""
+_LOG_RISING = math.log(100)
+"""While log R is below this nothing points to a change: what came before is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,16 @@ class RateWatch:
     def update(self, sample: Sample) -> RateWatch:
         """Return the watch after all that a sample of a rate holds beyond what was counted."""
         seen = np.array(sample.by_bucket)
-        n, events = seen - self.seen
-        if n.min() < 0 or events.min() < 0 or (events > n).any():  # not the cells that were counted: begin anew
+        since = seen - self.seen
+        n, events = since
+        if since.min() < 0 or (events > n).any():  # not the cells that were counted: begin anew
             return replace(self.new(self.detector.limit), seen=seen)
         batch_events, batch = _effective(n, events, sample.design_effect_to_fail)
-        moved = replace(self, detector=self.detector.update(batch_events, batch), seen=seen)
-        if moved.detector.log_mean < np.log(_RISING):
-            return replace(moved, n=0.0, events=0.0, units=frozenset())
+        detector = self.detector.update(batch_events, batch)
+        if detector.log_mean < _LOG_RISING:
+            return RateWatch(detector, seen)
         units = self.units | frozenset(map(int, np.flatnonzero(events)))
-        return replace(moved, n=self.n + batch, events=self.events + batch_events, units=units)
+        return RateWatch(detector, seen, self.n + batch, self.events + batch_events, units)
 
     @classmethod
     def new(cls, limit: float) -> RateWatch:
@@ -105,13 +107,14 @@ def _effective(n: FloatArray, events: FloatArray, design_effect: float) -> tuple
     A bucket counts for at most twice the median of the others: one conversation that retries is one witness.
     """
     used = n > 0
-    if not used.any():
+    counts = n[used]
+    if not len(counts):
         return 0.0, 0.0
-    others = sorted(n[used].tolist())[:-1]
+    others = sorted(counts.tolist())[:-1]
     most = 2 * max(1.0, median(others)) if others else 1.0
-    weight = np.minimum(n[used], most) / design_effect
+    weight = np.minimum(counts, most) / design_effect
     trials = float(weight.sum())
-    return min(float(weight @ (events[used] / n[used])), trials), trials
+    return min(float(weight @ (events[used] / counts)), trials), trials
 
 
 def advance(

@@ -32,13 +32,16 @@ def _above(question: Question, candidate: Sample, limit: float) -> Finding:
     if candidate.n == 0:
         return Finding(limit, bound)
     enough = candidate.buckets_with_events >= MIN_UNITS_TO_FAIL and candidate.mean > limit
-    effect = candidate.design_effect_to_fail
-    events, trials = candidate.total / effect, candidate.n / effect
-    log_e = float(beta_binomial_log_e(events, trials, limit, alpha=question.alpha_fail, side="above"))
-    failed = enough and log_e >= math.log(1 / question.alpha_fail)
-    effect = effect if failed else candidate.design_effect
+    failed = enough and _credibly_above(candidate, limit, question.alpha_fail)
+    effect = candidate.design_effect_to_fail if failed else candidate.design_effect
     interval = proportion_interval(candidate.total / effect, candidate.n / effect, alpha=ALPHA)
     return Finding(limit, bound, candidate.mean, interval, failed=failed, passed=interval[1] <= bound)
+
+
+def _credibly_above(candidate: Sample, limit: float, alpha: float) -> bool:
+    effect = candidate.design_effect_to_fail
+    log_e = beta_binomial_log_e(candidate.total / effect, candidate.n / effect, limit, alpha=alpha, side="above")
+    return float(log_e) >= math.log(1 / alpha)
 
 
 def against_control(

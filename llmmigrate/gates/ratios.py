@@ -69,7 +69,7 @@ def split(control: Sample, candidate: Sample, *, alpha: float) -> Finding:
     estimate = candidate.n / n
     least, most = event_share(expected, 1 / (1 + TOLERATED) - 1), event_share(expected, TOLERATED)
     nearest = most if estimate > expected else least
-    log_e = float(sample_ratio_log_e(ours, theirs, nearest, alpha=alpha))
     low, high = proportion_interval(ours, ours + theirs, alpha=ALPHA)
-    failed = not least <= estimate <= most and log_e >= math.log(1 / alpha)
+    off = not least <= estimate <= most
+    failed = off and float(sample_ratio_log_e(ours, theirs, nearest, alpha=alpha)) >= math.log(1 / alpha)
     return Finding(expected, expected, estimate, (low, high), failed=failed, passed=low <= most and high >= least)

@@ -83,11 +83,16 @@ class Sample:
 
     @cached_property
     def _clustered_variance(self) -> float:
-        used = int((self._n > 0).sum())
+        used = self._used
         if used < 2:
             return float("inf")
         residual = self._total - self.mean * self._n
         return used / (used - 1) * float(residual @ residual) / self.n**2
+
+    @cached_property
+    def _used(self) -> int:
+        """How many buckets hold anything."""
+        return int(np.count_nonzero(self._n > 0))
 
     @property
     def design_effect_of_mean(self) -> float:
@@ -108,7 +113,7 @@ class Sample:
         if self.n < 2 or not math.isfinite(self._total_sq):
             return float("nan")
         rate = (self.total + 2) / (self.n + 4)
-        telling = min(self.buckets_with_events, int((self._n > self._total).sum()))
+        telling = min(self.buckets_with_events, int(np.count_nonzero(self._n > self._total)))
         clustered = self._clustered_variance * (1 + math.sqrt(2 / max(telling - 1, 1)))
         return max(self._plain_variance, clustered, rate * (1 - rate) / (self.n + 4))
 
@@ -118,13 +123,13 @@ class Sample:
 
         Linear counting: u = -K ln(1 - used / K) with K = 64 (Whang, Vander-Zanden, Taylor 1990).
         """
-        used = int((self._n > 0).sum())
+        used = self._used
         return -UNIT_BUCKETS * math.log1p(-used / UNIT_BUCKETS) if used < UNIT_BUCKETS else math.inf
 
     @property
     def buckets_with_events(self) -> int:
         """How many buckets have a sum above zero: at least so many distinct units had an event."""
-        return int((self._total > 0).sum())
+        return int(np.count_nonzero(self._total > 0))
 
     @property
     def design_effect(self) -> float:
@@ -148,7 +153,7 @@ class Sample:
         """
         if self.n < 2:
             return 1.0
-        used = int((self._n > 0).sum())
+        used = self._used
         binomial = self.mean * (1 - self.mean) / self.n
         if used < 2 or binomial <= 0 or not math.isfinite(self._total_sq):
             return max(1.0, self.n / self.units)

@@ -70,7 +70,7 @@ def decide(
     """Answer one rule that sets a limit, on all input types together."""
     both = samples(question, cells)
     whole = _sized(question.whole(), both)
-    return _answer(whole, both, find(whole, cells, recent=recent, kept=kept))
+    return _answer(whole, both, find(whole, both, recent=recent, kept=kept))
 
 
 def _sized(question: Question, both: Samples) -> Question:
@@ -84,9 +84,10 @@ def _any_worse(
     question: Question, migration: Migration, cells: Cells, recent: Mapping[float, Cells]
 ) -> Iterator[MetricVerdict]:
     """Yield a failure per metric that is credibly worse, and one verdict on all that could be looked at."""
-    asked = [_sized(one, samples(one, cells)) for one in worse_of(question, migration)]
-    ready = [one for one in asked if _missing(one, samples(one, cells)) is None]
-    found = [_answer(one, samples(one, cells), find(one, cells, recent=recent)) for one in ready]
+    asked = [(one, samples(one, cells)) for one in worse_of(question, migration)]
+    sized = [(_sized(one, both), both) for one, both in asked]
+    ready = [(one, both) for one, both in sized if _missing(one, both) is None]
+    found = [_answer(one, both, find(one, both, recent=recent)) for one, both in ready]
     failed = [verdict for verdict in found if verdict.verdict == "fail"]
     yield from failed
     counts = [(verdict.n_candidate, verdict.n_control) for verdict in found]
@@ -116,10 +117,11 @@ def _any_worse(
 
 def _by_type(question: Question, types: Mapping[str, Cells]) -> Iterator[MetricVerdict]:
     """Yield a verdict per input type with enough requests of both arms, for no more types than share the error."""
-    ready = [(name, cells) for name, cells in types.items() if _missing(question, samples(question, cells)) is None]
-    ready.sort(key=lambda item: (-samples(question, item[1])[1].n, item[0]))
-    for name, cells in ready[:MAX_INPUT_TYPES]:
-        verdict = _answer(question, samples(question, cells), find(question, cells))
+    known = [(name, samples(question, cells)) for name, cells in types.items()]
+    ready = [(name, both) for name, both in known if _missing(question, both) is None]
+    ready.sort(key=lambda item: (-item[1][1].n, item[0]))
+    for name, both in ready[:MAX_INPUT_TYPES]:
+        verdict = _answer(question, both, find(question, both))
         yield replace(verdict, title=f"{verdict.title}, {name}", rule=f"{verdict.rule}:{name}")
 
 

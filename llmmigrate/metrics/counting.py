@@ -84,10 +84,6 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Add another tally's sums to this one."""
-        if not self.buckets:
-            self.buckets = {bucket: [*sums] for bucket, sums in other.buckets.items()}
-            self.histogram = {**other.histogram}
-            return
         for bucket, (n, total, squares) in other.buckets.items():
             ours = self.buckets.get(bucket)
             if ours is None:

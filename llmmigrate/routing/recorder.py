@@ -68,9 +68,13 @@ class Recorder:
                 tallies[SPLIT].add(bucket, share)
 
     def add(self, route: str, generation: int, arm: Arm, metric: str, tally: Tally) -> None:
-        """Count many values at once, that were added up elsewhere."""
+        """Count many values at once, that were added up elsewhere; the tally is the recorder's from then on."""
         with self._lock:
-            self._tallies[route, generation, arm, ""][metric].merge(tally)
+            tallies = self._tallies[route, generation, arm, ""]
+            if metric in tallies:
+                tallies[metric].merge(tally)
+            else:
+                tallies[metric] = tally
 
     def _known(self, input_type: str) -> str:
         """Keep input types few, short, printable (no database keeps every character) and without secrets.

@@ -119,7 +119,7 @@ def intend_rollback(store: Store, state: RouteState, transition: Transition, *, 
 
 def reconcile(state: RouteState, targets: Sequence[TrafficTarget]) -> list[str]:
     """Make every target follow the routing in force; return what does not, in words."""
-    if state.snapshot is None:
+    if state.snapshot is None or not targets:
         return []
     snapshot, behind = Snapshot.from_text(state.snapshot), []
     for target in targets:

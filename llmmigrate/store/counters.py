@@ -36,8 +36,7 @@ def add_counters(connection: Connection, counters: Mapping[CounterKey, list[floa
         {"route": route, "start": start, "span_s": span_s, "arm": arm, "metric": metric, "n": int(n), "total": total}
         for (route, start, span_s, arm, metric), (n, total) in sorted(counters.items())
     ]
-    if rows:
-        connection.execute(upsert(connection.dialect.name, _minute, ("n", "total")), rows)
+    upsert(connection, _minute, rows, added=("n", "total"))
 
 
 def roll_up(connection: Connection, *, now: datetime) -> None:

@@ -93,6 +93,7 @@ def connect(url: URL, *, sync: Sync, create: bool, busy_s: float = BUSY_S) -> En
         address = f"file:{quote(str(sqlite_file(url)))}?mode={'rwc' if create else 'rw'}"
         engine = create_engine(
             "sqlite://",
+            paramstyle="named",
             poolclass=QueuePool,
             creator=lambda: sqlite3.connect(address, uri=True, timeout=busy_s, check_same_thread=False),
         )
@@ -110,8 +111,11 @@ def connect(url: URL, *, sync: Sync, create: bool, busy_s: float = BUSY_S) -> En
         cursor.close()
 
     def begun(connection: Any) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+        begin = "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN DEFERRED"
+        try:  # straight to the driver: SQLAlchemy's own way takes as long again as the statement
+            connection.connection.dbapi_connection.execute(begin)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(begin, None, error, sqlite3.Error) from error
 
     event.listen(engine, "connect", opened)
     event.listen(engine, "begin", begun)

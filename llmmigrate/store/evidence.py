@@ -89,4 +89,4 @@ class KeptAnswers:
         """Keep a text under a key."""
         with self._telemetry.writing() as connection:
             values = {"key": key, "at": self._at, "body": text}
-            connection.execute(upsert(connection.dialect.name, _answer), values)
+            upsert(connection, _answer, [values])

@@ -113,13 +113,13 @@ def fold(connection: Connection) -> Folded:
 
 def read_cells(connection: Connection, route: str, generation: int) -> dict[CellKey, Cell]:
     """Return the cells of a generation as they were last folded."""
-    rows = connection.execute(_CELLS, {"r": route, "g": generation})
+    rows = connection.execute(_CELLS, {"r": route, "g": generation}).all()
     return {CellKey(*row[:5]): Cell.from_bytes(row.sums, row.times) for row in rows}
 
 
 def read_coverage(connection: Connection, route: str, generation: int) -> dict[str, Coverage]:
     """Return the coverage of a generation by arm, as it was last folded."""
-    rows = connection.execute(_COVERAGE, {"r": route, "g": generation})
+    rows = connection.execute(_COVERAGE, {"r": route, "g": generation}).all()
     return {row.arm: Coverage(row.dwell_s, from_text(row.last_at)) for row in rows}
 
 
@@ -142,13 +142,13 @@ def by_type(cells: Mapping[CellKey, Cell]) -> dict[str, dict[tuple[Arm, str], Ce
 
 
 def _sequences(connection: Connection, run_ids: Iterable[str]) -> dict[str, SequenceLog]:
-    rows = connection.execute(_SEQUENCES, {"run_ids": sorted(run_ids)})
+    rows = connection.execute(_SEQUENCES, {"run_ids": sorted(run_ids)}).all()
     return {row.run_id: SequenceLog(row.highest, set(json.loads(row.missing))) for row in rows}
 
 
 def _put_sequences(connection: Connection, logs: Mapping[str, SequenceLog]) -> None:
     rows = [{"run_id": r, "highest": g.highest, "missing": json.dumps(sorted(g.missing))} for r, g in logs.items()]
-    connection.execute(upsert(connection.dialect.name, _sequence), rows)
+    upsert(connection, _sequence, rows)
 
 
 def _add_to_cells(connection: Connection, found: Mapping[CellKey, list[Counted]]) -> dict[Place, dict[CellKey, Cell]]:
@@ -162,8 +162,7 @@ def _add_to_cells(connection: Connection, found: Mapping[CellKey, list[Counted]]
         sums, times = cell.to_bytes()
         totals = {"n": cell.n, "total": cell.total, "total_sq": cell.total_sq}
         rows.append({**key._asdict(), **totals, "sums": sums, "times": times})
-    if rows:
-        connection.execute(upsert(connection.dialect.name, _cell), rows)
+    upsert(connection, _cell, rows)
     return cells
 
 
@@ -189,8 +188,7 @@ def _extend_coverage(
         assert last is not None
         known[route, generation][arm] = Coverage(dwell, last)
         rows.append({"route": route, "generation": generation, "arm": arm, "dwell_s": dwell, "last_at": to_text(last)})
-    if rows:
-        connection.execute(upsert(connection.dialect.name, _coverage), rows)
+    upsert(connection, _coverage, rows)
     return known
 
 

@@ -63,6 +63,7 @@ class Store:
 
     def __init__(self, control: Engine, telemetry: Telemetry, clock: Clock | None) -> None:
         self._control = control
+        self._for_writing = control.execution_options(writes=True)
         self.telemetry = telemetry
         self._clock = clock
 
@@ -183,7 +184,7 @@ class Store:
                 (self.telemetry.engine, "telemetry"),
             )
             for engine, side in engines:
-                with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                with engine.execution_options(writes=writes).begin() as connection:
                     if writes and engine.dialect.name == "postgresql":
                         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
                     yield connection, side
@@ -350,7 +351,7 @@ class Store:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         try:
-            with self._control.connect() as connection, connection.begin():
+            with self._control.begin() as connection:
                 yield connection
         except DBAPIError as error:
             raise store_error(error, "read") from error
@@ -358,7 +359,7 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
-            with self._control.connect().execution_options(writes=True) as connection, connection.begin():
+            with self._for_writing.begin() as connection:
                 yield connection
         except IntegrityError:
             raise

@@ -88,6 +88,7 @@ class Telemetry:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._for_writing = engine.execution_options(writes=True)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -95,13 +96,13 @@ class Telemetry:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that writes."""
-        with self._guard(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self._guard(), self._for_writing.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with self._guard(), self.engine.connect() as connection, connection.begin():
+        with self._guard(), self.engine.begin() as connection:
             yield connection
 
     @staticmethod
@@ -114,10 +115,9 @@ class Telemetry:
 
     def put_flush(self, run_id: str, seq: int, payload: str, *, at: datetime) -> None:
         """Add one flush of a replica; a repetition of one that still lies there is ignored."""
-        table = tables.flush
+        row = {"run_id": run_id, "seq": seq, "at": to_text(at), "payload": payload}
         with self.writing() as connection:
-            values = {"run_id": run_id, "seq": seq, "at": to_text(at), "payload": payload}
-            connection.execute(insert_new(connection.dialect.name, table), values)
+            insert_new(connection, tables.flush, row)
 
     def put_samples(self, samples: Sequence[Sample]) -> None:
         """Add texts of sampled requests."""
@@ -145,7 +145,7 @@ class Telemetry:
             "generations": json.dumps(replica.generations),
         }
         with self.writing() as connection:
-            connection.execute(upsert(connection.dialect.name, tables.replica), values)
+            upsert(connection, tables.replica, [values])
 
     def forget_replica(self, run_id: str) -> None:
         """Remove a replica that has stopped in order."""
@@ -172,7 +172,7 @@ class Telemetry:
         """Note that a controller is alive; `at` is real time."""
         values = {"name": _HEARTBEAT, "holder": "any", "beat": 1, "at": to_text(at)}
         with self.writing() as connection:
-            connection.execute(upsert(connection.dialect.name, tables.lease, ("beat",)), values)
+            upsert(connection, tables.lease, [values], added=("beat",))
 
     def last_heartbeat(self, connection: Connection | None = None) -> Beat | None:
         """Return the last sign of life of any controller, None where there never was one."""
@@ -228,7 +228,7 @@ class Telemetry:
 
     def detectors(self, connection: Connection, route: str, generation: int) -> dict[str, tuple[datetime, bytes]]:
         """Return by name when each detector of a generation was last moved, and its state."""
-        rows = connection.execute(_DETECTORS, {"r": route, "g": generation})
+        rows = connection.execute(_DETECTORS, {"r": route, "g": generation}).all()
         return {row.rule: (from_text(row.at), row.state) for row in rows}
 
     def put_detectors(
@@ -237,8 +237,7 @@ class Telemetry:
         """Keep the states of detectors, by name."""
         same = {"route": route, "generation": generation, "at": to_text(at)}
         rows = [{**same, "rule": name, "state": state} for name, state in states.items()]
-        if rows:
-            connection.execute(upsert(connection.dialect.name, tables.detector), rows)
+        upsert(connection, tables.detector, rows)
 
     def put_verdict(
         self, connection: Connection, route: str, generation: int, *, at: datetime, answer: str, body: Mapping[str, Any]
@@ -251,7 +250,7 @@ class Telemetry:
             "answer": answer,
             "body": orjson.dumps(body).decode(),
         }
-        connection.execute(upsert(connection.dialect.name, tables.verdict), values)
+        upsert(connection, tables.verdict, [values])
 
     def verdict(self, route: str, generation: int) -> dict[str, Any] | None:
         """Return the latest verdict of a route's generation, None where that generation has none yet."""
