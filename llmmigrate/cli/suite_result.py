@@ -75,7 +75,7 @@ def show(run: Project, result: SuiteResult) -> None:
     for line in (*_flips(result), *_worse(result), *_undecided(result)):
         run.say(line)
     for one in result.verdicts:
-        counts = [f"{len(found)} {name}" for name, found in (("flips", one.flips), ("gains", one.gains)) if found]
+        counts = [_number(len(found), name) for name, found in (("flip", one.flips), ("gain", one.gains)) if found]
         run.say(f"  {one.verdict:<4}  {', '.join([one.invariant, *counts])}")
         run.say(f"        {one.reason}")
     for line in (*_waived(result), *_changed(result.observed), *_declines(result.observed), *_spent(result)):
@@ -97,14 +97,20 @@ def _flips(result: SuiteResult) -> Iterator[str]:
         yield f"  and {len(flipped) - _FLIPS} more: --html FILE shows all of them"
 
 
+def _number(number: int, name: str) -> str:
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
 def _worse(result: SuiteResult) -> Iterator[str]:
     """Name the cases that got worse without a flip, where an invariant fails for them."""
-    lines = [
-        f"  worse  {shift} ({one.invariant})" for one in result.verdicts if one.verdict == "fail" for shift in one.worse
-    ]
-    yield from lines[:_FLIPS]
-    if len(lines) > _FLIPS:
-        yield f"  and {len(lines) - _FLIPS} more: --html FILE shows all of them"
+    found: dict[str, list[str]] = {}
+    for one in result.verdicts:
+        for shift in one.worse if one.verdict == "fail" else ():
+            found.setdefault(str(shift), []).append(one.invariant)
+    for words, names in list(found.items())[:_FLIPS]:
+        yield f"  worse  {words} ({', '.join(names)})"
+    if len(found) > _FLIPS:
+        yield f"  and {len(found) - _FLIPS} more: --html FILE shows all of them"
 
 
 def _undecided(result: SuiteResult) -> Iterator[str]:

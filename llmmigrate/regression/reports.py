@@ -84,7 +84,8 @@ def junit(result: SuiteResult) -> str:
     reported = []
     for one in result.cases:
         names = flipped.get(one.case.id, [])
-        failures = failures_of(one, "target") if any(name in failed for name in names) else []
+        lost = [f"flips in {name}" for name in names if name in failed]
+        failures = [*lost, *failures_of(one, "target")] if lost else []
         output = [f"flips in {name}, within what control does to itself" for name in names if name not in failed]
         output += [f"fails more often than on control: {name}" for name in worse.get(one.case.id, [])]
         reported.append(Reported(one.case.id, failures=failures, output=output, skipped=_open(one)))
