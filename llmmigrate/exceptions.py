@@ -50,6 +50,11 @@ class LlmmigrateError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def brief(self) -> str:
+        """The message in one line, for a table."""
+        return self.message
+
     def as_dict(self) -> dict[str, Any]:
         """Return the body of the JSON error object."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
@@ -129,10 +134,15 @@ class DocumentInvalid(DocumentError):
     def __init__(self, problems: Sequence[Problem], *, route: str | None = None) -> None:
         super().__init__(
             "\n".join(str(problem) for problem in problems),
-            hint="correct the document, then run the command again",
+            hint="correct what is named, then run the command again",
         )
         self.problems = tuple(problems)
         self.route = route
+
+    @property
+    def brief(self) -> str:
+        more = len(self.problems) - 1
+        return f"{self.problems[0]}{f' (and {more} more: llmmigrate check)' if more else ''}"
 
     def as_dict(self) -> dict[str, Any]:
         body = super().as_dict()

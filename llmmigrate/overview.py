@@ -155,7 +155,7 @@ def _one(graph: Graph, store: Store | None, state: RouteState, *, watched: bool)
         figures=seen.get("figures", {}) if seen is not None else {},
         last_reason=_last_reason(store, state),
         profile=document.value("profile", default="standard") if document is not None else None,
-        unfit=fault.message if fault is not None else _unfit(state, document, graph),
+        unfit=fault.brief if fault is not None else _unfit(state, document, graph),
         unfit_hint=fault.hint if fault is not None else None,
         watched=watched,
         draining_until=from_text(routing["drain"][1]) if routing is not None and routing.get("drain") else None,

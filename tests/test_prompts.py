@@ -73,7 +73,7 @@ def test_an_edited_prompt_is_an_edited_document_and_is_named(world, prompts):
     revision = world.write(with_prompts)
     world.upgrade()
     (prompts / "new.md").write_text("Be rude.", "utf-8")
-    edited = world.upgrade().edited
+    edited = world.upgrade().unfit
     assert isinstance(edited, DocumentEdited)
     assert "prompts/new.md" in str(edited)
     with pytest.raises(RefusedError, match=r"target of .* was edited"):

@@ -127,7 +127,7 @@ def test_an_edited_document_advances_no_further_but_still_rolls_back(world):
         world.serve(router, 2000, over_s=12 * 3600)
         result = world.upgrade()
         assert result.exit_code is ExitCode.UNFIT
-        assert isinstance(result.edited, DocumentEdited)
+        assert isinstance(result.unfit, DocumentEdited)
         assert result.last.state.phase == "canary:5"
         world.new.error = "overloaded"
         world.serve(router, 4000)

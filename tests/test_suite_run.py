@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmmigrate.exceptions import DocumentInvalid, ModelError, Problem
+from llmmigrate.exceptions import DocumentInvalid, ModelError, Problem, RefusedError
 from llmmigrate.models import Clients, Completion, ModelClient, ToolCall, Usage
 from llmmigrate.regression import reports
 from llmmigrate.regression.asking import RoundAnswer, Side, answer_key, ask
@@ -24,9 +24,12 @@ from llmmigrate.regression.path_changes import path_changes
 from llmmigrate.regression.running import run_suite
 from llmmigrate.regression.suite import load_suite, read_suite
 from llmmigrate.regression.watched import PREFIX, hooks
+from llmmigrate.runner import ask as requested
+from llmmigrate.runner import preview
 from llmmigrate.scaffold import shipped_templates
 from llmmigrate.store.evidence import KeptAnswers, RegressionRun, latest_run, put_run
 from tests.conftest import ROUTE, both_backends
+from tests.invariants import broken
 
 OLD, NEW = Side("fake/old", {}), Side("fake/new", {"temperature": 0}, system="Be brief.")
 TEMPLATE = (shipped_templates() / "reports" / "suite.html.j2").read_text("utf-8")
@@ -535,11 +538,10 @@ def with_suite(text):
     return re.sub(r"(?m)^regression:.*\n(  .*\n)*", "regression: {suite: regression/s.yaml}\n", text)
 
 
-def shown(world, answer, *, suite="s1", document=None, reason="because"):
+def shown(world, answer, *, suite="s1", document=None, reason="because", failed=()):
     state = world.store.route(ROUTE)
-    run = RegressionRun(
-        ROUTE, state.revision, world.clock.now(), document or state.document_hash, suite, answer, {"reason": reason}
-    )
+    body = {"reason": reason, "invariants": [{"invariant": name, "verdict": "fail"} for name in failed]}
+    run = RegressionRun(ROUTE, state.revision, world.clock.now(), document or state.document_hash, suite, answer, body)
     put_run(world.store.telemetry, run)
 
 
@@ -570,6 +572,9 @@ def test_no_traffic_begins_before_the_suite_passes_on_this_very_document(due):
     assert waits(result) == "the regression suite fails: 3 cases flip"
     assert result.exit_code == 5
     due.clock.advance(1)
+    shown(due, "fail", reason="3 cases flip", failed=("tone", "facts"))
+    assert waits(due.upgrade()) == "the regression suite fails: 3 cases flip (failed: tone, facts)"
+    due.clock.advance(1)
     shown(due, "pass")
     assert due.upgrade().last.state.phase == "shadow"
 
@@ -594,11 +599,69 @@ def test_another_suite_than_was_run_shows_nothing(due):
     shown(due, "pass", suite="old")
     assert "is no longer the one that was run" in waits(due.upgrade(suites=lambda _: "new"))
 
-    def broken(_document):
-        raise DocumentInvalid([Problem("s.yaml", 1, 1, "cases", "no cases")])
-
-    assert "cannot be read" in waits(due.upgrade(suites=broken))
+    held = due.upgrade(suites=unreadable)
+    assert waits(held) == (
+        "the regression suite cannot be read: s.yaml:1:1: cases: no cases (and 1 more: llmmigrate check)"
+    )
+    assert held.exit_code == 6
     assert due.upgrade(suites=lambda _: "old").last.state.phase == "shadow"
+
+
+def unreadable(_document):
+    raise DocumentInvalid([Problem("s.yaml", line, 1, "cases", "no cases") for line in (1, 2)])
+
+
+def test_nothing_begins_on_a_suite_that_cannot_be_read(world):
+    (world.folder / "regression").mkdir(exist_ok=True)
+    (world.folder / "regression" / "s.yaml").write_text("cases: []\n")
+    revision = world.write(with_suite)
+    with pytest.raises(DocumentInvalid):
+        preview(world.store, world.graph(), ROUTE, revision, suites=unreadable)
+    with pytest.raises(DocumentInvalid):
+        world.upgrade(suites=unreadable)
+    assert world.store.history(ROUTE) == []
+
+
+def edit(world, old, new):
+    file = next(world.config.versions.glob("*.yaml"))
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return world.graph().head(ROUTE)
+
+
+@both_backends
+def test_after_a_failed_suite_another_target_is_repaired_and_shown_anew(due):
+    shown(due, "fail")
+    revision, generation = due.store.route(ROUTE).revision, due.store.route(ROUTE).generation
+    document = edit(due, "fake/new", "fake/newer")
+    assert due.upgrade().exit_code == 6
+    state = requested.repair(due.store, ROUTE, document, actor="maria", reason="it failed")
+    assert (state.revision, state.generation, state.phase) == (revision, generation, "regression")
+    assert "fake/newer" not in state.snapshot
+    assert [("fake/newer" in row["document"]) for row in due.store.history(ROUTE)] == [False, True]
+    assert waits(due.upgrade()).startswith("the regression suite has not been run on this document")
+    assert broken(due.store) == []
+    due.clock.advance(1)
+    shown(due, "pass")
+    assert '"fake/newer"' in due.upgrade().last.state.snapshot
+
+
+def test_what_was_served_or_mirrored_once_is_not_repaired(due):
+    shown(due, "pass")
+    assert due.upgrade().last.state.phase == "shadow"
+    requested.step_back(due.store, ROUTE, "regression", actor="t", reason="look again")
+    document = edit(due, "fake/new", "fake/newer")
+    with pytest.raises(RefusedError, match=r"target of .* was edited") as refused:
+        requested.repair(due.store, ROUTE, document, actor="t", reason="x")
+    for command in ("downgrade", "repair", "upgrade"):
+        assert f"llmmigrate {command}" in refused.value.hint
+
+
+def test_control_is_not_repaired_while_the_suite_is_waited_for(due):
+    document = edit(due, "fake/old", "fake/older")
+    with pytest.raises(RefusedError, match=r"current of .* was edited"):
+        requested.repair(due.store, ROUTE, document, actor="t", reason="x")
 
 
 def test_upgrade_runs_the_suite_where_it_may(tmp_path):
@@ -616,14 +679,54 @@ def test_upgrade_runs_the_suite_where_it_may(tmp_path):
     (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
     for name in ("old", "new"):
         recording(tmp_path / "recordings", name, {f"q {n}": "yes" for n in range(40)})
+    suite = (tmp_path / "regression" / "s.yaml").read_text()
+    for harm in (lambda file: file.write_text(suite.replace("input:", "inputs:")), lambda file: file.unlink()):
+        harm(tmp_path / "regression" / "s.yaml")
+        for options in ((), ("--dry-run",)):
+            code, out = call("upgrade", "r", *options)
+            assert (code, "regression/s.yaml:" in out, "document" in out) == (6, True, False), out
+    (tmp_path / "regression" / "s.yaml").write_text(suite)
     code, out = call("upgrade", "r")
     assert code == 3
     assert "the regression suite has not been run" in out
+    (tmp_path / "regression" / "s.yaml").write_text(suite.replace("input:", "inputs:"))
+    code, out = call("upgrade", "r", "--yes")
+    assert (code, "Keep it moving" in out) == (6, False)
+    assert call("status", "r")[1].count("inputs") == 1
+    (tmp_path / "regression" / "s.yaml").write_text(suite)
     assert "The suite has 40 cases, asked 3 times" in call("plan", "r", "--rps", "2")[1]
     code, out = call("upgrade", "r", "--yes")
     assert code == 3, out
     assert "pass: none of 2 invariants got worse" in out
     assert "regression → shadow" in out
+
+
+def test_a_failed_suite_says_what_to_do(tmp_path):
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    call("init", ".")
+    call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    file.write_text(with_suite(file.read_text()))
+    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
+    (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    for name, word in (("old", "yes"), ("new", "no"), ("newer", "yes")):
+        recording(tmp_path / "recordings", name, {f"q {n}": word for n in range(40)})
+    for command in (("upgrade", "r", "--yes"), ("upgrade", "r"), ("status", "r")):
+        code, out = call(*command)
+        assert code == (0 if command[0] == "status" else 5), out
+        assert "the regression suite fails: " in out
+        assert "llmmigrate test r --html" in out
+        assert "Keep it moving" not in out
+    file.write_text(file.read_text().replace("recorded/new", "recorded/newer"))
+    assert call("upgrade", "r")[0] == 6
+    assert call("repair", "r", "--reason", "another model")[0] == 0
+    code, out = call("upgrade", "r", "--yes")
+    assert (code, "regression → shadow" in out) == (3, True), out
 
 
 def test_check_reads_suites_and_holds_their_requests_against_providers(tmp_path):

@@ -181,7 +181,8 @@ def repair(
 ) -> int:
     """Put an edited document in force, on record.
 
-    Approvals of the former text count no more.
+    Approvals of the former text count no more. The target may be another one only while nothing was served or mirrored:
+    before the regression suite has passed, and after a rollback.
 
     \b
     Example: llmmigrate repair 3f9a --reason "the limit was a typing error"
@@ -194,4 +195,6 @@ def repair(
     if document is None:
         raise RefusedError("base has no document to repair", hint=f"llmmigrate status {found.route}")
     state = ask.repair(run.store(), found.route, document, actor=run.actor, reason=reason)
-    return _done(run, state, f"the edited document is in force ({document.hash[:12]})")
+    code = _done(run, state, f"the edited document is in force ({document.hash[:12]})")
+    run.say(f"Next: llmmigrate upgrade {state.route}" + ' --retry --reason "…"' * (state.status == "rolled_back"))
+    return code

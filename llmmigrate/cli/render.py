@@ -24,6 +24,16 @@ def move(before: RouteState, after: RouteState) -> str:
     return f"{start} → {after.phase if after.status == 'running' else after.status}"
 
 
+def after_failed_suite(state: RouteState) -> tuple[str, ...]:
+    """Return what a person would do about an attempt whose regression suite fails, line by line."""
+    route, revision = state.route, state.revision
+    return (
+        f"Next: llmmigrate test {route} --html suite.html        (shows the cases; kept answers are not asked again)",
+        f'  or change the target in the document: llmmigrate repair {revision} --reason "…", then upgrade again',
+        f'  or give it up: llmmigrate downgrade {route} --reason "…"',
+    )
+
+
 def ago(then: datetime, now: datetime) -> str:
     """Return how long ago something was, in one or two units."""
     return format_duration((now - then).total_seconds())

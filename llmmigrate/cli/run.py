@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project, steps
-from llmmigrate.cli.render import state_line
+from llmmigrate.cli.render import after_failed_suite, state_line
 from llmmigrate.exceptions import (
     DocumentError,
     ExitCode,
@@ -162,7 +162,7 @@ class _Way:
     def waits_for_suite(self, result: UpgradeResult) -> bool:
         """Tell whether the attempt waits for its regression suite, and was told to go beyond it."""
         state, wait = result.last.state, result.last.wait
-        due = wait is not None and any(reason.about_suite for reason in wait.reasons)
+        due = result.unfit is None and wait is not None and any(reason.about_suite for reason in wait.reasons)
         return due and state.status == "running" and state.phase == "regression" and self._to != "regression"
 
     def prepare_suite(self) -> Trial:
@@ -241,10 +241,13 @@ def _foretell(run: Project, route: str, revision: str) -> int:
     try:
         store = run.look()
     except StoreMissing:
+        first = run.graph.after(route, None)
+        assert first is not None
+        runner.suite_hash(first, run.suite_hash)
         run.emit({"dry_run": True, "route": route, "revision": revision, "would": "start", "waiting_for": []})
         run.say(f"Would make the history store, and begin {route} {revision}.")
         return int(ExitCode.HOLD)
-    found = runner.preview(store, run.graph, route, revision)
+    found = runner.preview(store, run.graph, route, revision, suites=run.suite_hash)
     edited = runner.edited_document(run.graph, store.route(route))
     if edited is not None and isinstance(found, Wait):
         raise edited
@@ -288,7 +291,7 @@ def _guard(run: Project, error: LlmmigrateError) -> None:
         store = run.store()
     except StoreMissing:
         return
-    for state in runner.guard(store, actor=run.actor, blocked=error.message, targets=run.targets):
+    for state in runner.guard(store, actor=run.actor, blocked=error.brief, targets=run.targets):
         if state.status in ("rolling_back", "rolled_back"):
             run.err.print(f"{state.route}: {state.status} (its triggers need no document on disk)")
 
@@ -310,7 +313,7 @@ def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
                 for before, after, why in result.transitions
             ],
             "waiting_for": reasons,
-            **({"error": result.edited.as_dict()} if result.edited is not None else {}),
+            **({"error": result.unfit.as_dict()} if result.unfit is not None else {}),
         }
     )
     if result.reached and to is not None and state.active:
@@ -334,9 +337,20 @@ def _print_upgrade(run: Project, result: UpgradeResult, to: str | None) -> None:
         run.say(f'Next: llmmigrate status, then llmmigrate resume {state.route} --reason "…"')
         run.say(f'  or, to go back: llmmigrate downgrade {state.route} --reason "…"')
     else:
-        run.say(f"Waiting at {state.phase}:")
-        for reason in reasons:
-            run.say(f"  {reason['detail']}")
+        _print_waiting(run, result)
+    if result.unfit is not None:
+        run.complain(result.unfit)
+
+
+def _print_waiting(run: Project, result: UpgradeResult) -> None:
+    """Say what an attempt waits for, and what keeps it moving, or what a person would do."""
+    state, wait = result.last.state, result.last.wait
+    assert wait is not None
+    run.say(f"Waiting at {state.phase}:")
+    for reason in wait.reasons:
+        run.say(f"  {reason.detail}")
+    if wait.verdict == "fail":
+        for line in after_failed_suite(state):
+            run.say(line)
+    elif result.unfit is None:
         run.say("Keep it moving: llmmigrate run        (or llmmigrate run --once from cron, each minute)")
-    if result.edited is not None:
-        run.complain(result.edited)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from llmmigrate.cli.render import RANGE_NOTE, ago, figures_table, metric_table, share
+from llmmigrate.cli.render import RANGE_NOTE, after_failed_suite, ago, figures_table, metric_table, share
 from llmmigrate.clock import to_text
 from llmmigrate.overview import RouteOverview
 
@@ -124,7 +124,9 @@ def _detail(route: RouteOverview, now: datetime, *, wide: bool) -> Iterator[str 
     if any(arm["requests"] for arm in route.figures.values()):
         yield figures_table(route.figures, indent=2)
     following = _next(route)
-    if following is not None:
+    if route.unfit is None and state.status == "running" and route.verdict == "fail":
+        yield from after_failed_suite(state)
+    elif following is not None:
         yield f"Next: {following}"
 
 

@@ -47,11 +47,15 @@ SUITE_FRESH_S = 14 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The latest run of the regression suite on this very document: its verdict, when, and why in a sentence."""
+    """The latest run of the regression suite on this very document: its verdict, when, and why in a sentence.
+
+    `failed` names every invariant that got worse.
+    """
 
     answer: Answer
     at: datetime
     reason: str
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,8 @@ def _not_shown(plan: Plan, facts: Facts) -> list[Reason]:
     if age_s > SUITE_FRESH_S:
         return [Reason("evidence", f"{SUITE} was run {format_duration(age_s)} ago: {again}")]
     if shown.answer == "fail":
-        return [Reason("trigger", f"{SUITE} fails: {shown.reason}")]
+        all_failed = f" (failed: {', '.join(shown.failed)})" if len(shown.failed) > 1 else ""
+        return [Reason("trigger", f"{SUITE} fails: {shown.reason}{all_failed}")]
     return [] if shown.answer == "pass" else [Reason("evidence", f"{SUITE} holds: {shown.reason}")]
 
 

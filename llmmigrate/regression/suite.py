@@ -39,13 +39,16 @@ class Suite:
 def load_suite(file: FilePath, *, root: FilePath | None = None) -> Suite:
     """Read and check a suite; `root` is the folder that its paths begin at, its own by default.
 
-    Raises DocumentInvalid with all problems at once.
+    Raises DocumentInvalid with all problems at once; they name the file as it is called from `root`.
     """
+    root = root if root is not None else file.parent
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise DocumentInvalid([Problem(file.name, 1, 1, "", f"cannot be read: {error.strerror}")]) from error
-    return read_suite(raw, file.name, files=ProjectFiles(root if root is not None else file.parent))
+        words = f"the suite cannot be read: {error.strerror}"
+        raise DocumentInvalid([Problem(name, 1, 1, "", words)]) from error
+    return read_suite(raw, name, files=ProjectFiles(root))
 
 
 def read_suite(raw: bytes, name: str, *, files: FileReader = no_files) -> Suite:

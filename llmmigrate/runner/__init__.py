@@ -3,7 +3,7 @@
 from llmmigrate.runner.controller import Controller, RouteRound, guard
 from llmmigrate.runner.rollback import DowngradeResult, downgrade, undo
 from llmmigrate.runner.tick import TickResult, tick
-from llmmigrate.runner.upgrade import UpgradeResult, edited_document, preview, reached, upgrade
+from llmmigrate.runner.upgrade import UpgradeResult, edited_document, preview, reached, suite_hash, upgrade
 
 __all__ = [
     "Controller",
@@ -16,6 +16,7 @@ __all__ = [
     "guard",
     "preview",
     "reached",
+    "suite_hash",
     "tick",
     "undo",
     "upgrade",

@@ -96,7 +96,12 @@ def drain(store: Store, route: str, seconds: float, *, actor: str, reason: str) 
 
 
 def repair(store: Store, route: str, document: Document, *, actor: str, reason: str) -> RouteState:
-    """Put an edited document in force for its attempt; raises RefusedError where nothing was edited."""
+    """Put an edited document in force for its attempt.
+
+    What moves is not repaired once it was called: what is served, and what the evidence is about, must stay the same.
+    While an attempt has only waited for its regression suite, no router was handed its target, and it may be another.
+    Raises RefusedError, also where nothing was edited.
+    """
 
     def decide(state: RouteState) -> Transition:
         if state.revision != document.migration.revision:
@@ -106,16 +111,37 @@ def repair(store: Store, route: str, document: Document, *, actor: str, reason: 
         stages = [stage.name for stage in plan_of(document.migration).stages]
         if state.active and state.phase not in stages:
             raise RefusedError(f"the edited document has no stage {state.phase}, where the attempt is")
-        for side in SIDES:
-            if state.status != "rolled_back" and document.moves(side) != applied(state).moves(side):
-                raise RefusedError(
-                    f"{side} of {state.revision} was edited: what is served, and what the evidence is about, "
-                    "cannot be repaired",
-                    hint="restore it, and write the change into a new revision: llmmigrate new -m …",
-                )
+        moved = [side for side in SIDES if document.moves(side) != applied(state).moves(side)]
+        fixed = [] if state.status == "rolled_back" else ["current"] if _untried(store, state) else SIDES
+        for side in moved:
+            if side in fixed:
+                raise _in_use(state, side)
         return requests.repair(state, document.sealed, document.hash, reason)
 
     return _ask(store, route, decide, actor=actor, document=document.sealed)
+
+
+def _untried(store: Store, state: RouteState) -> bool:
+    """Tell whether an attempt is under way that was never beyond its regression suite."""
+    if state.status not in ("running", "paused"):
+        return False
+    rows = store.history(state.route)
+    begun = max(index for index, row in enumerate(rows) if row["event"] == "started")
+    return all(row["to_phase"] == "regression" for row in rows[begun:])
+
+
+def _in_use(state: RouteState, side: str) -> RefusedError:
+    """Return the refusal to repair a side that is in use, with the commands that lead to the same end."""
+    route, because = state.route, '--reason "…"'
+    back = f"llmmigrate downgrade {route} {because} && llmmigrate repair {state.revision} {because}"
+    again = f"llmmigrate upgrade {route} --retry {because}"
+    instead = (
+        f"on record: {back} && {again}" if state.active else "write the change into a new revision: llmmigrate new"
+    )
+    return RefusedError(
+        f"{side} of {state.revision} was edited: what is served, and what the evidence is about, cannot be repaired",
+        hint=f"restore it, or {instead}",
+    )
 
 
 def stamp(store: Store, graph: Graph, route: str, revision: str | None, *, actor: str, reason: str) -> RouteState:

@@ -165,11 +165,11 @@ class Controller:
                     suites=self._suites,
                     on_transition=self._on_transition,
                 )
-                return RouteRound(route, result.last, result.edited)
+                return RouteRound(route, result.last, result.unfit)
             if state is not None and state.active:
                 if unfit is None and graph is not None and graph.unread:
                     unfit = graph.unread[0]
-                blocked = unfit.message if unfit is not None else "its document is gone"
+                blocked = unfit.brief if unfit is not None else "its document is gone"
                 moved = tick(self._store, state, actor=self._actor, blocked=blocked, targets=self._targets)
                 if moved.transition is not None and self._on_transition is not None:
                     self._on_transition(state, moved.state, moved.transition)

@@ -230,7 +230,8 @@ def shown(connection: Connection, state: RouteState) -> Shown | None:
     run = latest_run(connection, state.route, state.document_hash) if state.document_hash is not None else None
     if run is None:
         return None
-    return Shown(run.answer, run.at, str(run.body.get("reason", "")))
+    failed = tuple(str(one["invariant"]) for one in run.body.get("invariants", ()) if one["verdict"] == "fail")
+    return Shown(run.answer, run.at, str(run.body.get("reason", "")), failed)
 
 
 def draining(store: Store, state: RouteState) -> Draining | None:

@@ -33,11 +33,14 @@ OnTransition = Callable[[RouteState, RouteState, Transition], None]
 
 @dataclass(slots=True)
 class UpgradeResult:
-    """All transitions that an upgrade made, as (before, after, why), and the tick it ended on."""
+    """All transitions that an upgrade made, as (before, after, why), and the tick it ended on.
+
+    `unfit` says what keeps it from advancing: a document that was edited, or a suite that cannot be read.
+    """
 
     last: TickResult
     transitions: list[tuple[RouteState, RouteState, Transition]] = field(default_factory=list)
-    edited: DocumentEdited | None = None
+    unfit: DocumentError | None = None
     reached: bool = False
 
     @property
@@ -56,7 +59,7 @@ class UpgradeResult:
             return ExitCode.HOLD if self.draining else ExitCode.PAUSED
         if status in ("rolling_back", "rolled_back"):
             return ExitCode.ROLLED_BACK
-        if self.edited is not None:
+        if self.unfit is not None:
             return ExitCode.UNFIT
         failed = self.last.wait is not None and self.last.wait.verdict == "fail"
         return ExitCode.ROLLED_BACK if failed else ExitCode.HOLD
@@ -85,8 +88,9 @@ def upgrade(
     the hash of a document's suite as it is now: another one than was run is no evidence. Where another
     process moves the route at the same time, the state is read again and decided again; a store that does not answer is
     asked again for some seconds. A rollback is waited for, up to `confirm_s` seconds. Raises DocumentEdited where an
-    edited document would have to be started, GraphError where the route's line is at fault or it stands on a revision
-    that no document has, RefusedError for a stage that the migration does not have, and StoreError.
+    edited document would have to be started, DocumentInvalid where one would whose suite cannot be read, GraphError
+    where the route's line is at fault or it stands on a revision that no document has, RefusedError for a stage that
+    the migration does not have, and StoreError.
     """
     transitions: list[tuple[RouteState, RouteState, Transition]] = []
     races, patience = 0, list(_PATIENCE_S)
@@ -96,7 +100,9 @@ def upgrade(
             edited = edited_document(graph, state)
             if state.status == "rolling_back":
                 confirm(store, state, confirm_s)
-            blocked = _blocked(state, revision, to, edited) or _another_suite(store, state, suites)
+            suite = _suite_now(state, suites)
+            unfit = edited or (suite if isinstance(suite, DocumentError) else None)
+            blocked = _blocked(state, revision, to, edited) or _another_suite(store, state, suite)
             result = _one_tick(
                 store,
                 graph,
@@ -108,6 +114,7 @@ def upgrade(
                 retry=retry,
                 restart=restart,
                 targets=targets,
+                suites=suites,
             )
         except LostRace:
             races += 1
@@ -121,7 +128,7 @@ def upgrade(
             continue
         if result.transition is None:
             there = reached(graph, result.state, revision) or (to is not None and _is_at(result.state, revision, to))
-            return UpgradeResult(result, transitions, edited, there)
+            return UpgradeResult(result, transitions, unfit, there)
         retry = None
         transitions.append((state, result.state, result.transition))
         if on_transition is not None:
@@ -146,28 +153,41 @@ def _blocked(state: RouteState, revision: str, to: str | None, edited: DocumentE
     return f"told to stop at {to}" if to is not None and _is_at(state, revision, to) else None
 
 
-def _another_suite(store: Store, state: RouteState, suites: SuiteHash | None) -> str | None:
-    """Say that an attempt waits for its suite, and that the suite is no longer the one that was run."""
-    if suites is None or not state.active or state.phase != "regression" or state.document_hash is None:
+def suite_hash(document: Document, suites: SuiteHash | None) -> str | None:
+    """Return the hash of a document's suite as it is now, None without one; raises DocumentInvalid."""
+    return suites(document) if suites is not None and document.migration.regression.suite is not None else None
+
+
+def _suite_now(state: RouteState, suites: SuiteHash | None) -> str | DocumentError | None:
+    """Return the hash of the suite that an attempt waits for, or why it cannot be read."""
+    if not state.active or state.phase != "regression":
         return None
-    document = applied(state)
-    if document.migration.regression.suite is None:
+    try:
+        return suite_hash(applied(state), suites)
+    except DocumentError as error:
+        return error
+
+
+def _another_suite(store: Store, state: RouteState, suite: str | DocumentError | None) -> str | None:
+    """Say that an attempt waits for its suite, and that the suite is no longer the one that was run."""
+    if isinstance(suite, DocumentError):
+        return f"{SUITE} cannot be read: {suite.brief}"
+    if suite is None or state.document_hash is None:
         return None
     with store.telemetry.reading() as connection:
         run = latest_run(connection, state.route, state.document_hash)
-    try:
-        now = suites(document)
-    except DocumentError as error:
-        return f"{SUITE} cannot be read: {error.message}"
-    if run is None or run.suite_hash == now:
+    if run is None or run.suite_hash == suite:
         return None
     return f"{SUITE} is no longer the one that was run: llmmigrate test {state.revision}"
 
 
-def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition | Wait:
+def preview(
+    store: Store, graph: Graph, route: str, revision: str, *, suites: SuiteHash | None = None
+) -> Transition | Wait:
     """Return what an upgrade would do next on what has been folded so far; nothing is written.
 
-    Raises StoreError, and GraphError where the route stands on a revision that no document has.
+    Raises StoreError, GraphError where the route stands on a revision that no document has, and DocumentInvalid where
+    a document would be applied whose suite cannot be read.
     """
     state = store.route(route)
     if reached(graph, state, revision):
@@ -180,6 +200,7 @@ def preview(store: Store, graph: Graph, route: str, revision: str) -> Transition
         document = graph.after(route, state.completed_revision)
         if document is None:
             raise no_document(route, state.completed_revision or "base")
+        suite_hash(document, suites)
         return requests.start(plan_of(document.migration), f"{document.migration.revision} would be applied")
     edited = edited_document(graph, state)
     own = applied(state)
@@ -224,6 +245,7 @@ def _one_tick(
     retry: str | None,
     restart: bool,
     targets: Sequence[TrafficTarget],
+    suites: SuiteHash | None,
 ) -> TickResult:
     if not state.active:
         reconcile(state, targets)
@@ -242,5 +264,6 @@ def _one_tick(
         return TickResult(state, wait=Wait("fail", (Reason("trigger", "this attempt was rolled back, for good"),)))
     if edited is not None and (again or state.status == "completed"):
         raise edited
+    suite_hash(document, suites)
     reason = f"retry: {retry}" if again else "the document was applied"
     return begin(store, state, document, actor=actor, reason=reason)
