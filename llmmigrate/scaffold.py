@@ -95,20 +95,28 @@ def new(
     revision: str | None = None,
     current_params: Mapping[str, Any] | None = None,
     target_params: Mapping[str, Any] | None = None,
-    api_base: str | None = None,
+    current_api_base: str | None = None,
+    target_api_base: str | None = None,
 ) -> NewDocument:
     """Write the next document on a route's head, checked before it is written.
 
     `current` may be left out where the route has a head; its parameters are then the head's, and the target's are the
-    same unless they are given. `api_base` is the address of a server of one's own that serves both. The head file of
-    the route is written too. Raises RefusedError, TargetNotFound for an unknown template, DocumentInvalid where the
-    values make no valid document, GraphError where the route's line is at fault; then nothing is written.
+    same unless they are given. The addresses are those of servers of one's own; `current_api_base` is the head's, too.
+    The head file of the route is written too. Raises RefusedError, TargetNotFound for an unknown template,
+    DocumentInvalid where the values make no valid document, GraphError where the route's line is at fault; then nothing
+    is written.
     """
     head = graph.head(route)
     if head is not None and current not in (None, head.migration.target.model):
         raise RefusedError(
             f"route {route} stands on {head.migration.target.model} ({head.migration.revision}), not {current}",
             hint=f"leave --from out, or give --from {head.migration.target.model}",
+        )
+    if head is not None and current_api_base not in (None, head.migration.target.api_base):
+        raise RefusedError(
+            f"route {route} stands on {head.migration.target.api_base or 'no address'} "
+            f"({head.migration.revision}), not {current_api_base}",
+            hint="leave --from-api-base out",
         )
     current = current or (head.migration.target.model if head is not None else None)
     if current is None:
@@ -126,12 +134,12 @@ def new(
         "created": to_text(now),
         "current": current,
         "current_system": own.system if own is not None else None,
-        "current_api_base": own.api_base if own is not None else api_base,
+        "current_api_base": own.api_base if own is not None else current_api_base,
         "current_limits": own.limits.model_dump(exclude_none=True) if own is not None and own.limits else None,
         "params": params,
         "target": target,
         "target_params": target_params if target_params is not None else params,
-        "target_api_base": api_base,
+        "target_api_base": target_api_base,
         "facts": {"current": _facts(current), "target": _facts(target), "source": costmap.source()},
         "driver": driver,
         "judge": _judge(current, target),

@@ -54,6 +54,14 @@ def new(
     current: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help="The present model; known where the route has a head.")
     ] = None,
+    api_base: Annotated[
+        str | None,
+        typer.Option("--api-base", metavar="URL", help="Where the new model is served, by one's own server."),
+    ] = None,
+    from_api_base: Annotated[
+        str | None,
+        typer.Option("--from-api-base", metavar="URL", help="The same of the present model; known as --from is."),
+    ] = None,
     template: Annotated[
         str | None, typer.Option("-t", "--template", help="See list-templates; the configuration's by default.")
     ] = None,
@@ -76,6 +84,8 @@ def new(
         route=route,
         current=current,
         target=target,
+        current_api_base=from_api_base,
+        target_api_base=api_base,
         driver=git_identity(),
         now=datetime.now(UTC),
         template=template,
