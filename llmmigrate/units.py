@@ -16,6 +16,7 @@ _PER = {"hour": 3600.0, "day": 86400.0, "week": 604800.0, "month": 30 * 86400.0}
 _NUMBER = r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,12})?)"
 _AMOUNT = re.compile(_NUMBER + r" ?(?P<unit>%|pp|ms|s|m|h|d|w)")
 _MONEY = re.compile(r"\$ ?" + _NUMBER)
+_NEGATIVE = re.compile(r"(?:\$ ?-|- ?\$?) ?[0-9.]")
 
 
 class Amount(NamedTuple):
@@ -47,6 +48,10 @@ def _split(value: object, expected: str) -> tuple[float, str]:
     if money is not None:
         return float(money["number"]), "$"
     match = _AMOUNT.fullmatch(text)
+    if _NEGATIVE.match(text):
+        raise ValueError(f"{shown(value)} is below zero; write {expected}")
+    if match is None and text.startswith("$"):
+        raise ValueError(f"{shown(value)} is no amount of money; write {expected}")
     if match is None:
         raise ValueError(f"{shown(value)} has no unit that fits here; write {expected}")
     return float(match["number"]), match["unit"]

@@ -51,6 +51,17 @@ def test_refuses_what_would_have_to_be_guessed(parse, value):
         parse(value)
 
 
+@pytest.mark.parametrize("value", ["$-1", "-$1", "-5%", "$ -0.5", "- 3h"])
+def test_says_of_what_is_below_zero_that_it_is(value):
+    with pytest.raises(ValueError, match="is below zero"):
+        parse_amount(value)
+
+
+def test_says_of_money_that_cannot_be_read_no_word_of_units():
+    with pytest.raises(ValueError, match="is no amount of money"):
+        parse_money("$a lot")
+
+
 def test_refuses_units_of_another_kind():
     cases = [
         (parse_share, "5h"),
