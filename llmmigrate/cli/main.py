@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + 13
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("stopped\n")
+        sys.stderr.write("\nstopped\n" if sys.stderr.isatty() else "stopped\n")  # a terminal has written ^C there
         code = 128 + 2
     except Exception as error:
         if _runs[-1].verbose and not isinstance(error, ClickError):
