@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
@@ -10,8 +11,9 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from llmmigrate import preflight
+from llmmigrate import preflight, scaffold, settings
 from llmmigrate.document import load_folder
+from llmmigrate.exceptions import SettingsError
 from llmmigrate.graph import Graph
 from llmmigrate.models import costmap
 from llmmigrate.preflight import RULES, family, formats
@@ -252,6 +254,42 @@ def test_the_cost_map_is_read_without_importing_litellm():
     assert known.input_cost == pytest.approx(2.5e-6)
     assert costmap.facts("no/such-model") == costmap.ModelFacts()
     assert costmap.source().startswith("LiteLLM 1.")
+
+
+def test_where_there_is_no_project_nothing_was_checked(tmp_path):
+    with pytest.raises(SettingsError, match=re.escape(f"no llmmigrate.toml in {tmp_path} or above it")):
+        preflight.check(settings.load(cwd=tmp_path, environ={}), now=NOW)
+    scaffold.init(tmp_path)
+    assert preflight.check(settings.load(cwd=tmp_path, environ={}), now=NOW).documents == []
+    (tmp_path / "llmmigrate.toml").unlink()
+    (tmp_path / "migrations" / "versions" / "d.yaml").write_text("route: r\n")
+    assert preflight.check(settings.load(cwd=tmp_path, environ={}), now=NOW).errors
+
+
+def test_a_route_whose_document_is_gone_is_told_at_its_head_file(world):
+    world.write()
+    next(world.config.versions.glob("*.yaml")).unlink()
+    [fault] = found(world).errors
+    assert (fault.rule, fault.file) == ("GRA-02", f"migrations/heads/{ROUTE}")
+    assert (world.folder / fault.file).is_file()
+
+
+def test_an_applied_document_that_is_gone_is_told_at_its_head_file(world):
+    world.write()
+    world.upgrade()
+    next(world.config.versions.glob("*.yaml")).unlink()
+    report = found(world, states={state.route: state for state in world.store.routes()})
+    assert {one.file for one in report.errors} == {f"migrations/heads/{ROUTE}"}
+
+
+def test_faults_of_other_routes_are_not_told_of_a_named_one(world):
+    revision = world.write()
+    broken = world.config.versions / "z.yaml"
+    broken.write_text("route: other\n")
+    assert found(world).errors
+    assert found(world, only=[revision]).errors == []
+    broken.write_text(f"route: {ROUTE}\n")
+    assert found(world, only=[revision]).errors
 
 
 def test_a_graph_with_a_fault_is_found_at_a_document(world):

@@ -345,6 +345,33 @@ def test_check_speaks_to_ci(project):
     assert project("check", ROUTE)[0] == 0
 
 
+def test_notes_are_told_where_they_are_asked_for(project):
+    pair = ("--from", "anthropic/claude-sonnet-4-5", "--to", "openai/gpt-4o")
+    assert project("new", "-m", "m", "--route", "other", *pair)[0] == 0
+    assert " note: " not in project("check")[1]
+    assert " note: " in project("check", "-v")[1]
+
+
+def test_a_check_without_a_project_is_red(project, tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(folder)
+    code, _, err = project("check")
+    assert (code, str(folder) in err) == (1, True)
+    assert json.loads(project("check", "--format", "json")[1])["error"]["code"] == "settings"
+
+
+def test_a_server_of_one_s_own_is_named_in_a_new_document(project):
+    here, there = "http://old.internal/v1", "http://new.internal/v1"
+    pair = ("--from", "hosted_vllm/old", "--to", "hosted_vllm/new")
+    code, out, _ = project("new", "-m", "m", "--route", "own", *pair, "--api-base", there, "--from-api-base", here)
+    assert (code, "SRV-01" in out) == (0, False)
+    text = project("show", "own")[1]
+    assert text.index(here) < text.index("target:") < text.index(there)
+    assert project("new", "-m", "m", "--route", "own", "--to", "fake/x", "--from-api-base", here)[0] == 2
+    code, out, _ = project("new", "-m", "m", "--route", "own", "--to", "hosted_vllm/newer")
+    assert (code, "SRV-01" in out) == (0, True)
+
+
 def test_a_mistyped_command_or_option_says_what_is_near(project):
     code, _, err = project("statsu")
     assert (code, "Did you mean status?" in err) == (2, True)

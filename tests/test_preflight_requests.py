@@ -49,12 +49,21 @@ SCHEMA = st.recursive(
     JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2), max_leaves=12
 )
 NAMES = [
-    "messages", "tools", "tool_choice", "response_format", "temperature", "stop", "thinking", "max_tokens", "n", "seed",
-    "reasoning_effort", "top_p", "logprobs", "drop_params", "cache_control", "parallel_tool_calls", "logit_bias", "id",
+    "messages", "tools", "tool_choice", "response_format", "stop", "thinking", "seed", "reasoning_effort", "logprobs",
+    "drop_params", "cache_control", "parallel_tool_calls", "logit_bias", "id",
 ]  # fmt: skip
+NUMBERS = st.fixed_dictionaries(
+    {}, optional={name: st.integers(1, 9) for name in ("max_tokens", "n", "temperature", "top_p")}
+)
+CONTENT = st.none() | st.text() | st.lists(st.dictionaries(st.sampled_from(["type", "text", "x"]), JSON), max_size=2)
 MESSAGE = st.fixed_dictionaries(
-    {"role": st.sampled_from(["system", "user", "assistant", "tool", "developer", "x"])},
-    optional={"content": JSON, "tool_calls": st.lists(JSON, max_size=2), "tool_call_id": JSON, "thinking_blocks": JSON},
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "developer"])},
+    optional={
+        "content": CONTENT,
+        "tool_calls": st.lists(JSON, max_size=2),
+        "tool_call_id": JSON,
+        "thinking_blocks": JSON,
+    },
 )
 ANY_TOOL = st.fixed_dictionaries(
     {}, optional={"type": JSON, "function": st.dictionaries(st.sampled_from(["name", "parameters"]), SCHEMA) | JSON}
@@ -97,6 +106,17 @@ def test_a_line_is_a_request_or_an_object_that_has_one(tmp_path):
         ({"messages": [{**HELLO, "tool_calls": {"id": 1}}]}, "tool_calls of a message must be a list"),
         ({"messages": [{**HELLO, "tool_calls": [{"id": []}]}]}, "ids of tool calls must be texts"),
         ({"messages": [{**HELLO, "tool_call_id": {}}]}, "ids of tool calls must be texts"),
+        ({"messages": []}, "messages is empty"),
+        (
+            {"messages": [{**HELLO, "role": "usr"}]},
+            "the role of a message must be one of system, developer, user, assistant, tool, function",
+        ),
+        ({"messages": [{**HELLO, "content": 5}]}, "content of a message must be a text, or a list of objects"),
+        ({"messages": [{**HELLO, "content": ["x"]}]}, "content of a message must be a text, or a list of objects"),
+        ({**BODY, "max_tokens": "12"}, "max_tokens must be a whole number above 0"),
+        ({**BODY, "n": 0}, "n must be a whole number above 0"),
+        ({**BODY, "temperature": "0"}, "temperature must be a number"),
+        ({**BODY, "top_p": True}, "top_p must be a number"),
         ({**BODY, "tools": {"name": "x"}}, "tools must be a list of objects"),
         ({**BODY, "tool_choice": 1}, "tool_choice must be a word or an object"),
         ({**BODY, "response_format": "json"}, "response_format must be an object"),
@@ -149,12 +169,13 @@ PAIRS = [document(MISTRAL, GPT_4O), document(OPUS_5_5, GEMINI_3), document("open
 
 @given(
     st.dictionaries(st.sampled_from(NAMES), JSON),
-    st.lists(MESSAGE, max_size=4),
+    NUMBERS,
+    st.lists(MESSAGE, min_size=1, max_size=4),
     st.lists(ANY_TOOL, max_size=2),
     st.sampled_from(PAIRS),
 )
-def test_no_request_fails_a_rule(body, messages, tools, pair):
-    line = json.dumps({**body, "messages": messages, "tools": tools})
+def test_no_request_fails_a_rule(body, numbers, messages, tools, pair):
+    line = json.dumps({**body, **numbers, "messages": messages, "tools": tools})
     asked = read_request(line, Place("r.jsonl", 1))
     for one in findings_of(pair, [asked], file="d.yaml"):
         assert one.message.isprintable()
@@ -259,6 +280,12 @@ def test_check_holds_requests_against_the_pair_and_exits_with_6_on_an_error(worl
     assert "ANT-05  error: r.jsonl:1:1: tool_choice: to anthropic/claude-opus-5-5: " in done.stdout
     assert "[2 requests, first r.jsonl:1, r.jsonl:3]" in done.stdout
     assert "REQ-01  error: r.jsonl:2:" in done.stdout
+    assert "r.jsonl: 2 requests read; 1 line is none (REQ-01): 2\n" in done.stdout
+    write(world.folder, FORCED, *[b"{"] * 7)
+    done = run(world, "--requests", str(file))
+    assert "not valid JSON [7 lines, first r.jsonl:2, r.jsonl:3, r.jsonl:4]" in done.stdout
+    assert "r.jsonl: 1 request read; 7 lines are none (REQ-01): 2, 3, 4, 5, 6, …\n" in done.stdout
+    assert json.loads(run(world, "--requests", str(file), "--format", "json").stdout)["unread"] == 7
 
 
 def test_no_requests_are_no_success(world):

@@ -520,13 +520,67 @@ def test_two_claudes_that_can_write_as_much_are_no_change():
 
 
 def test_every_rule_of_a_provider_names_its_source_and_is_tested():
-    told = {rule for rule, *_ in BROKEN} | {"OAI-07", "QUOTA-01", "ERR-01", "ERR-02"}
+    told = {rule for rule, *_ in BROKEN} | {"MAP-01", "SRV-01", "OAI-07", "QUOTA-01", "ERR-01", "ERR-02"}
     assert told == {rule.info.id for rule in PROVIDER_RULES}
     assert len(PROVIDER_RULES) == len(told)
     assert told < RULES.keys()
     for rule in PROVIDER_RULES:
         assert rule.info.source
         assert rule.info.why.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [
+        ("anthropic/claude-opsu-5-5", "anthropic/claude-opus-5-5"),
+        ("claude", "anthropic/claude-"),
+        ("openai/gtp-4o", "openai/gpt-4o"),
+    ],
+)
+def test_a_name_that_the_cost_map_does_not_have_may_be_a_typing_error(model, near):
+    [one] = [one for one in found(document(GPT_4O, model)) if one.rule == "MAP-01"]
+    assert (one.severity, one.direction, one.path) == ("warning", "there", "target.model")
+    assert "a typing error?" in one.message
+    assert near in one.message
+    assert of("MAP-01", found(document(model, GPT_4O))) == [("warning", "back", "current.model")]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", SONNET, OWN, "azure/our-deployment", "openai/ft:gpt-4o:we::1", "fake/x"])
+def test_what_is_listed_or_named_by_users_is_no_typing_error(model):
+    assert of("MAP-01", found(document(GPT_4O, model))) == []
+
+
+def test_a_name_at_a_server_of_one_s_own_is_no_typing_error():
+    own = document(GPT_4O, "openai/our-own", sides={"target": {"api_base": "http://vllm.internal/v1"}})
+    assert of("MAP-01", found(own)) == []
+    assert of("MAP-01", found(document(GPT_4O, "openai/our-own"))) != []
+
+
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [
+        (OWN, "HOSTED_VLLM_API_BASE"),
+        ("azure/ours", "AZURE_API_BASE"),
+        ("lm_studio/ours", "LM_STUDIO_API_BASE"),
+        ("litellm_proxy/ours", "LITELLM_PROXY_API_BASE"),
+    ],
+)
+def test_a_model_of_one_s_own_wants_a_server(model, variable, monkeypatch):
+    monkeypatch.delenv(variable, raising=False)
+    there = document(GPT_4O, model)
+    [one] = [one for one in found(there) if one.rule == "SRV-01"]
+    assert (one.severity, one.direction, one.path) == ("warning", "there", "target.model")
+    assert "target.api_base" in one.message
+    assert variable in one.message
+    assert of("SRV-01", found(document(model, GPT_4O))) == [("warning", "back", "current.model")]
+    assert of("SRV-01", found(document(GPT_4O, model, sides={"target": {"api_base": "http://vllm/v1"}}))) == []
+    monkeypatch.setenv(variable, "http://vllm.internal/v1")
+    assert of("SRV-01", found(there)) == []
+
+
+def test_a_tool_without_a_name_is_called_so():
+    one, _ = [one for one in found(document(GPT_4O, GPT_5), {"tools": [{"type": "function"}]}) if one.rule == "TOOL-02"]
+    assert "a tool without a name has no known form" in one.message
 
 
 def test_findings_say_to_which_model_and_on_which_way():

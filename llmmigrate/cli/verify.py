@@ -59,6 +59,7 @@ def check(
         Path | None,
         typer.Option("--requests", metavar="FILE", help="Captured requests, a JSON object a line, to hold against it."),
     ] = None,
+    notes: Annotated[bool, typer.Option("-v", "--notes", help="Also notes: what is seen to on the way.")] = False,
     explain: Annotated[str | None, typer.Option("--explain", metavar="RULE", help="What a rule is about.")] = None,
     format: Annotated[CheckFormat | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
@@ -112,14 +113,15 @@ def check(
             "errors": len(report.errors),
             "warnings": len(report.warnings),
             "requests": captured.requests if captured is not None else None,
+            "unread": captured.unread if captured is not None else None,
             "findings": [finding.to_json() for finding in report.findings],
             "documents": [_document_json(report, document) for document in report.documents],
         }
     )
     if format in (None, CheckFormat.table):
-        _print(run, report, rps, notes=run.verbose or captured is not None)
+        _print(run, report, rps, notes=notes or captured is not None)
         if captured is not None:
-            run.say(f"{captured.name}: {_many(captured.requests, 'request')} read.")
+            run.say(captured.told())
     return int(ExitCode.UNFIT if report.errors else ExitCode.DONE)
 
 
@@ -142,21 +144,41 @@ def _suite_requests(run: Project, document: Document) -> Iterator[Asked]:
         )
 
 
+_FIRST = 5
+"""So many lines are named that could not be read."""
+
+
 class _Captured:
-    """The requests of a file, read once, and how many they were."""
+    """The requests of a file, read once: how many they were, and how many lines were none."""
 
     def __init__(self, run: Project, file: Path) -> None:
         whole, root = file.absolute(), run.settings.root
         self.name = whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(file)
         self.requests = 0
+        self.unread = 0
+        self._first: list[str] = []
         self._file = file
 
     def __iter__(self) -> Iterator[Asked | Unreadable]:
         from llmmigrate.preflight import Asked, read_requests
 
         for one in read_requests(self._file, name=self.name):
-            self.requests += isinstance(one, Asked)
+            if isinstance(one, Asked):
+                self.requests += 1
+            else:
+                self.unread += 1
+                if self.unread <= _FIRST:
+                    self._first.append(str(one.place.line))
             yield one
+
+    def told(self) -> str:
+        """Say how many requests were read, and which lines were not: REQ-01 has why."""
+        read = f"{self.name}: {_many(self.requests, 'request')} read"
+        if not self.unread:
+            return f"{read}."
+        more = ", …" if self.unread > _FIRST else ""
+        number = "line is" if self.unread == 1 else "lines are"
+        return f"{read}; {self.unread:,} {number} none (REQ-01): {', '.join(self._first)}{more}"
 
 
 def _applied(run: Project) -> tuple[dict[str, RouteState] | None, set[str] | None]:

@@ -148,7 +148,7 @@ DOCUMENT_RULES = (
         "warning",
         "something is waived",
         "A waiver is a decision; a reviewer should see all of them in one place.",
-        "Nothing, where the reason convinces you.",
+        "Read the reason. Where it does not convince you, write the rule or the section in the place of the waiver.",
     ),
     RuleInfo(
         "SUP-01",

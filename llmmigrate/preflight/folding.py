@@ -42,7 +42,8 @@ class _Fold:
         if not self.requests:
             return self.finding
         where = ", ".join(self.places)
-        many = f" [{self.requests:,} requests, first {where}]" if self.requests > 1 else f" [{where}]"
+        what = "lines" if self.finding.rule == "REQ-01" else "requests"
+        many = f" [{self.requests:,} {what}, first {where}]" if self.requests > 1 else f" [{where}]"
         if where == f"{self.finding.file}:{self.finding.line}":
             many = ""
         message = f"{self.finding.message}{many}"

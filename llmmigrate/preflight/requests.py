@@ -77,7 +77,13 @@ def _params(body: Mapping[str, Any], own_names: bool) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in names and value is not None}
 
 
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_COUNTS = ("max_tokens", "max_completion_tokens", "n")
+_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+
+
 def _wrong(body: Mapping[str, Any]) -> str | None:
+    """Say what makes an object no request of OpenAI's chat completions; what a model refuses is for rules to say."""
     messages, tools = body.get("messages"), body.get("tools")
     checks = (
         (messages is not None, "it has no messages"),
@@ -85,6 +91,17 @@ def _wrong(body: Mapping[str, Any]) -> str | None:
             isinstance(messages, list) and all(isinstance(mapping(one).get("role"), str) for one in messages),
             "messages must be a list of objects, each with a role",
         ),
+        (messages != [], "messages is empty"),
+        (
+            all(mapping(one).get("role") in _ROLES for one in items(messages)),
+            f"the role of a message must be one of {', '.join(_ROLES)}",
+        ),
+        (
+            all(_is_content(mapping(one).get("content")) for one in items(messages)),
+            "content of a message must be a text, or a list of objects",
+        ),
+        *((_is_number(body.get(name), whole=True), f"{name} must be a whole number above 0") for name in _COUNTS),
+        *((_is_number(body.get(name)), f"{name} must be a number") for name in _NUMBERS),
         (
             all(isinstance(mapping(one).get("tool_calls") or [], list) for one in items(messages)),
             "tool_calls of a message must be a list",
@@ -101,6 +118,21 @@ def _wrong(body: Mapping[str, Any]) -> str | None:
         (isinstance(body.get("response_format"), (dict, type(None))), "response_format must be an object"),
     )
     return next((words for right, words in checks if not right), None)
+
+
+def _is_content(value: object) -> bool:
+    return isinstance(value, (str, type(None))) or (
+        isinstance(value, list) and all(isinstance(part, dict) for part in value)
+    )
+
+
+def _is_number(value: object, *, whole: bool = False) -> bool:
+    """Tell whether a parameter is a number, or not given."""
+    if value is None:
+        return True
+    return not isinstance(value, bool) and (
+        isinstance(value, int) and value > 0 if whole else isinstance(value, (int, float))
+    )
 
 
 def _ids(messages: list[Any]) -> Iterator[object]:

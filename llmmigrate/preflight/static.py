@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from llmmigrate.document import Document, edited_part, load_readable
-from llmmigrate.exceptions import DocumentError, DocumentInvalid, GraphError, Problem, RefusedError
+from llmmigrate.exceptions import DocumentError, DocumentInvalid, GraphError, Problem, RefusedError, SettingsError
 from llmmigrate.graph import Graph
 from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
@@ -19,7 +19,7 @@ from llmmigrate.preflight.deadlines import Timetable, line_timetables, retires
 from llmmigrate.preflight.finding import Finding
 from llmmigrate.preflight.folding import Checker, findings_of, hold
 from llmmigrate.preflight.merged import changed_since
-from llmmigrate.settings import Settings
+from llmmigrate.settings import CONFIG_NAME, Settings
 from llmmigrate.support import unsupported
 
 DocumentPath = tuple[str | int, ...]
@@ -61,17 +61,22 @@ def check(
     of providers. `per_second` is the traffic that timetables reckon with. `requests` are held against the documents
     that are still to come; they are read once and not kept. `suites` gives the requests of the suite that a document
     names, and raises DocumentInvalid for one that cannot be read. Reads files, and git where `git_base` is given;
-    writes
-    nothing. Raises SettingsError for a `git_base` that git does not know, and RefusedError for requests where documents
-    of several routes are checked, since what one route sends says nothing of another, or where none is still to come.
+    writes nothing. Raises SettingsError where there is no project, and for a `git_base` that git does not know, and
+    RefusedError for requests where documents of several routes are checked, since what one route sends says nothing of
+    another, or where none is still to come.
     """
     report = Report()
     report.documents, broken = load_readable(settings.versions, root=settings.root)
+    if settings.file is None and not report.documents and not broken:
+        raise SettingsError(
+            f"no {CONFIG_NAME} in {settings.root} or above it, and no documents: nothing was checked",
+            hint="change to the project's folder, or name its file: llmmigrate -c FILE check",
+        )
     report.findings += [_invalid(settings, problem, error.route) for error in broken for problem in error.problems]
     graph = Graph(report.documents, broken)
     places = _Places(settings, graph)
-    report.findings += [places.fault(fault, "GRA-01") for fault in graph.faults if isinstance(fault, GraphError)]
-    report.findings += [places.fault(fault, "GRA-02") for fault in head_file_faults(graph, settings.heads)]
+    report.findings += [places.of_line(fault) for fault in graph.faults if isinstance(fault, GraphError)]
+    report.findings += [places.of_head_file(fault) for fault in head_file_faults(graph, settings.heads)]
     for document in report.documents:
         report.findings += _document(settings, places, document)
     for route in graph.routes:
@@ -89,8 +94,11 @@ def check(
             report.findings += _suite(settings, document, checker, suites)
     report.findings += hold(checkers, requests or ())
     if only:
-        report.findings = [one for one in report.findings if one.revision in only or one.revision is None]
         report.documents = [one for one in report.documents if one.migration.revision in only]
+        routes = {None, *(one.migration.route for one in report.documents)}
+        report.findings = [
+            one for one in report.findings if one.revision in only or (one.revision is None and one.route in routes)
+        ]
     report.findings.sort(key=lambda one: (one.file, one.severity != "error", one.line, one.column))
     return report
 
@@ -162,21 +170,24 @@ class _Places:
             hint=RULES[rule].instead,
         )
 
-    def fault(self, fault: GraphError, rule: str) -> Finding:
+    def head_file(self, route: str | None) -> str:
+        """Return the file that names a route's head: what is left of a route whose document is gone."""
+        return _relative(self._settings, self._settings.heads / (route or ""))
+
+    def of_line(self, fault: GraphError) -> Finding:
         """Place a fault of the line of documents at the first document that it names."""
         own = [document for document in self._graph.documents if document.migration.route == fault.route]
-        named = [document for document in own if document.name in fault.message]
-        document = next(iter(named or own), None)
-        return Finding(
-            rule=rule,
-            severity="error",
-            message=fault.message,
-            file=self.file(document.name)
-            if document is not None
-            else _relative(self._settings, self._settings.versions),
-            route=fault.route,
-            hint=fault.hint or RULES[rule].instead,
-        )
+        [document, *_] = [document for document in own if document.name in fault.message] or own
+        return _fault(fault, "GRA-01", self.file(document.name))
+
+    def of_head_file(self, fault: GraphError) -> Finding:
+        """Place a fault of a head file there."""
+        return _fault(fault, "GRA-02", self.head_file(fault.route))
+
+
+def _fault(fault: GraphError, rule: str, file: str) -> Finding:
+    hint = fault.hint or RULES[rule].instead
+    return Finding(rule, "error", fault.message, file, route=fault.route, hint=hint)
 
 
 def _relative(settings: Settings, file: Path) -> str:
@@ -358,7 +369,7 @@ def _edited(places: _Places, graph: Graph, state: RouteState | None) -> Iterator
             rule="EDT-01",
             severity="error",
             message=f"the document of {state.revision}, which is applied to {state.route}, is gone",
-            file=places.file(""),
+            file=places.head_file(state.route),
             route=state.route,
             revision=state.revision,
             hint="restore the file: git log --diff-filter=D -- migrations/versions",

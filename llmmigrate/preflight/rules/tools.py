@@ -72,7 +72,8 @@ def _of_shape(tool: Mapping[str, object], stranger: str | None) -> Iterator[Hit]
     if kind == "function" and not isinstance(function, Mapping):
         name = str(tool.get("name", ""))
         form = "Anthropic's" if "input_schema" in tool else "the Responses API's" if name else "no known"
-        yield Hit(f"the tool {name} has {form} form: it needs function.name and function.parameters", ("tools", name))
+        what = f"the tool {name}" if name else "a tool without a name"
+        yield Hit(f"{what} has {form} form: it needs function.name and function.parameters", ("tools", name))
     elif kind != "function":
         if stranger is not None:
             words = f"a tool of type {kind} is one provider's own: {stranger} and this one do not share it"
