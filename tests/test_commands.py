@@ -345,6 +345,14 @@ def test_check_speaks_to_ci(project):
     assert project("check", ROUTE)[0] == 0
 
 
+def test_a_document_that_follows_an_unfinished_one_says_so(project):
+    assert "not completed" not in project("new", "-m", "m", "--route", "other", "--from", "fake/a", "--to", "fake/b")[1]
+    assert project("upgrade", ROUTE)[0] == 3
+    assert project("downgrade", ROUTE, "--reason", "x")[0] == 0
+    code, out, _ = project("new", "-m", "On", "--route", ROUTE, "--to", "fake/third")
+    assert (code, "which is rolled back, not completed: its current is that one's target" in out) == (0, True)
+
+
 def test_notes_are_told_where_they_are_asked_for(project):
     pair = ("--from", "anthropic/claude-sonnet-4-5", "--to", "openai/gpt-4o")
     assert project("new", "-m", "m", "--route", "other", *pair)[0] == 0

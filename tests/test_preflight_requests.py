@@ -280,11 +280,11 @@ def test_check_holds_requests_against_the_pair_and_exits_with_6_on_an_error(worl
     assert "ANT-05  error: r.jsonl:1:1: tool_choice: to anthropic/claude-opus-5-5: " in done.stdout
     assert "[2 requests, first r.jsonl:1, r.jsonl:3]" in done.stdout
     assert "REQ-01  error: r.jsonl:2:" in done.stdout
-    assert "r.jsonl: 2 requests read; 1 line is none (REQ-01): 2\n" in done.stdout
+    assert "r.jsonl: 2 requests read; 1 line is no request (REQ-01): 2\n" in done.stdout
     write(world.folder, FORCED, *[b"{"] * 7)
     done = run(world, "--requests", str(file))
     assert "not valid JSON [7 lines, first r.jsonl:2, r.jsonl:3, r.jsonl:4]" in done.stdout
-    assert "r.jsonl: 1 request read; 7 lines are none (REQ-01): 2, 3, 4, 5, 6, …\n" in done.stdout
+    assert "r.jsonl: 1 request read; 7 lines are no requests (REQ-01): 2, 3, 4, 5, 6, …\n" in done.stdout
     assert json.loads(run(world, "--requests", str(file), "--format", "json").stdout)["unread"] == 7
 
 

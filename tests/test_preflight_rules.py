@@ -540,7 +540,7 @@ def test_every_rule_of_a_provider_names_its_source_and_is_tested():
 def test_a_name_that_the_cost_map_does_not_have_may_be_a_typing_error(model, near):
     [one] = [one for one in found(document(GPT_4O, model)) if one.rule == "MAP-01"]
     assert (one.severity, one.direction, one.path) == ("warning", "there", "target.model")
-    assert "a typing error?" in one.message
+    assert "A typing error?" in one.message
     assert near in one.message
     assert of("MAP-01", found(document(model, GPT_4O))) == [("warning", "back", "current.model")]
 
@@ -581,6 +581,7 @@ def test_a_model_of_one_s_own_wants_a_server(model, variable, monkeypatch):
 def test_a_tool_without_a_name_is_called_so():
     one, _ = [one for one in found(document(GPT_4O, GPT_5), {"tools": [{"type": "function"}]}) if one.rule == "TOOL-02"]
     assert "a tool without a name has no known form" in one.message
+    assert one.path == "tools"
 
 
 def test_findings_say_to_which_model_and_on_which_way():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmmigrate.cli.context import Format, Project, exits, git_identity, project
-from llmmigrate.exceptions import RefusedError, StoreMissing
+from llmmigrate.exceptions import RefusedError, StoreError, StoreMissing
 
 
 def register(app: typer.Typer) -> None:
@@ -104,6 +104,9 @@ def new(
     run.say(f"Created {_near(made.file)}  (driver: {migration.owners.driver})")
     for file in made.beside:
         run.say(f"  and {_near(file)}, to begin with")
+    below = _unfinished(run, migration.route, migration.down_revision)
+    if below is not None:
+        run.say(f"  It follows {below}: its current is that one's target, which the route does not run on.")
     for finding in made.findings:
         sign = "error: " if finding.severity == "error" else ""
         run.say(f"  {finding.rule}  {sign}{finding.path}: {finding.message}")
@@ -161,6 +164,19 @@ def _applied(run: Project, route: str) -> set[str]:
     except StoreMissing:
         return set()
     return {row["revision"] for row in rows}
+
+
+def _unfinished(run: Project, route: str, below: str | None) -> str | None:
+    """Say of the revision below a new document that it is not completed, as far as a store knows of it."""
+    if below is None:
+        return None
+    try:
+        state = run.look().route(route)
+    except StoreError:
+        return None
+    if state.revision != below or state.status == "completed":
+        return None
+    return f"{below}, which is {state.status.replace('_', ' ')}, not completed"
 
 
 def _near(file: Path) -> str:

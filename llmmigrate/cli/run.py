@@ -349,8 +349,10 @@ def _print_waiting(run: Project, result: UpgradeResult) -> None:
     run.say(f"Waiting at {state.phase}:")
     for reason in wait.reasons:
         run.say(f"  {reason.detail}")
+    if result.unfit is not None:
+        return
     if wait.verdict == "fail":
         for line in after_failed_suite(state):
             run.say(line)
-    elif result.unfit is None:
+    else:
         run.say("Keep it moving: llmmigrate run        (or llmmigrate run --once from cron, each minute)")

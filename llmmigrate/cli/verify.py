@@ -177,8 +177,8 @@ class _Captured:
         if not self.unread:
             return f"{read}."
         more = ", …" if self.unread > _FIRST else ""
-        number = "line is" if self.unread == 1 else "lines are"
-        return f"{read}; {self.unread:,} {number} none (REQ-01): {', '.join(self._first)}{more}"
+        none = "line is no request" if self.unread == 1 else "lines are no requests"
+        return f"{read}; {self.unread:,} {none} (REQ-01): {', '.join(self._first)}{more}"
 
 
 def _applied(run: Project) -> tuple[dict[str, RouteState] | None, set[str] | None]:

@@ -31,8 +31,8 @@ def _unknown(way: Way) -> Iterator[Hit]:
     if not listed or model.entry is not None or model.api_base is not None or name.startswith("ft:"):
         return
     near = _nearest(model.name)
-    end = f"near are {', '.join(near)}" if near else "or newer than it"
-    yield Hit(f"the cost map ({source()}) does not have this model: a typing error? {end}", ("model",))
+    end = f"A typing error? Near it: {', '.join(near)}" if near else "A typing error, or newer than the map?"
+    yield Hit(f"the cost map ({source()}) does not have this model. {end}", ("model",))
 
 
 @lru_cache(maxsize=256)

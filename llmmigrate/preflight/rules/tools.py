@@ -72,8 +72,8 @@ def _of_shape(tool: Mapping[str, object], stranger: str | None) -> Iterator[Hit]
     if kind == "function" and not isinstance(function, Mapping):
         name = str(tool.get("name", ""))
         form = "Anthropic's" if "input_schema" in tool else "the Responses API's" if name else "no known"
-        what = f"the tool {name}" if name else "a tool without a name"
-        yield Hit(f"{what} has {form} form: it needs function.name and function.parameters", ("tools", name))
+        what, at = (f"the tool {name}", ("tools", name)) if name else ("a tool without a name", ("tools",))
+        yield Hit(f"{what} has {form} form: it needs function.name and function.parameters", at)
     elif kind != "function":
         if stranger is not None:
             words = f"a tool of type {kind} is one provider's own: {stranger} and this one do not share it"
