@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmmigrate.cli.context import Format, MaybeTarget, exits, project
+from llmmigrate.cli.context import Format, MaybeTarget, Project, exits, project
 from llmmigrate.exceptions import ExitCode, RefusedError
 from llmmigrate.files import replace_file
 
@@ -32,13 +32,16 @@ def draft(
         Path | None,
         typer.Option("--from", metavar="FILE", help="A promptfoo configuration, or OpenAI requests as JSON lines."),
     ] = None,
-    cases: Annotated[int, typer.Option("--cases", metavar="N", help="Cases at most, of captured requests.")] = 40,
+    cases: Annotated[
+        int | None, typer.Option("--cases", metavar="N", help="Cases at most, of captured requests; 150 by default.")
+    ] = None,
     format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Write a first regression suite.
 
     From the texts that routers kept of a route (`sample` in its configuration), different ones of each input type, with
-    what held of the answers on record; or from a suite of another tool. A proposal: read every case.
+    what held of the answers on record; or from a suite of another tool. A proposal: read every case. It says how many
+    cases an invariant needs to pass, and which have fewer.
 
     \b
     Example: llmmigrate draft support
@@ -46,15 +49,24 @@ def draft(
     """
     from llmmigrate.regression.drafting import draft as drafted
     from llmmigrate.regression.drafting import drafted_text
+    from llmmigrate.regression.equivalence_power import DEFAULT_CASES
+    from llmmigrate.regression.suite_model import MAX_CASES
     from llmmigrate.regression.watched import hooks
 
     run = project(context, format)
-    if not 1 <= cases <= 5000:
-        raise RefusedError("--cases must be from 1 to 5000")
-    route = run.target(target).route
+    if cases is not None and not 1 <= cases <= MAX_CASES:
+        raise RefusedError(f"--cases must be from 1 to {MAX_CASES}")
+    route, root = run.target(target).route, run.settings.root.resolve()
     file = output if output is not None else run.settings.root / "regression" / f"{route}.yaml"
+    whole = file.resolve()
+    if not whole.is_relative_to(root):
+        raise RefusedError(
+            f"{file} is outside of the project: a document can only name a suite inside it",
+            hint=f"--output regression/{route}.yaml",
+        )
     if file.exists():
         raise RefusedError(f"{file} is there already, and is not written over", hint="--output FILE")
+    requests = None
     if source is not None:
         made = _imported(source)
         text = made.text(f"Taken over from {source.name}. Read every case before it decides anything.")
@@ -65,24 +77,41 @@ def draft(
                 f"no texts of {route} were kept",
                 hint=f'[routes.{route}] sample = "1%" in llmmigrate.toml lets routers keep some; or --from FILE',
             )
-        made = drafted(samples, most=cases, hooks=hooks(python=False))
+        made = drafted(samples, most=cases or DEFAULT_CASES, hooks=hooks(python=False))
+        requests = made.requests
         text = drafted_text(samples, made)
-    number = len(made.data.get("cases", []))
-    if not number:
+    if not made.data["cases"]:
         raise RefusedError("nothing could be made a case of", hint="; ".join(map(str, made.left_out[:1])) or None)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, text.encode("utf-8"))
-    left = [str(one) for one in made.left_out]
-    run.emit({"route": route, "file": str(file), "cases": number, "left_out": left})
-    run.say(f"{file}: {number} cases. It is a proposal: read each, and add what would hurt most.")
+    _print(run, file, made, requests)
+    name = whole.relative_to(root).as_posix()
+    run.say(f"Then name it in the document: regression: {{suite: {name}}}, and: llmmigrate test {route}")
+    return int(ExitCode.DONE)
+
+
+def _print(run: Project, file: Path, made: Imported, requests: int | None) -> None:
+    """Say what was written, of how many requests, what is not in it, and what it takes to pass."""
+    from llmmigrate.regression.equivalence_power import cases_needed, fewest_to_pass
+
+    number, left = len(made.data["cases"]), [str(one) for one in made.left_out]
+    fewest, noisy = fewest_to_pass(), cases_needed(None)
+    thin = {name: cases for name, cases in made.invariants.items() if cases < fewest}
+    body = {"file": str(file), "cases": number, "requests": requests, "left_out": left}
+    run.emit({**body, "cases_to_pass": fewest, "cases_to_pass_noisy": noisy, "too_few_cases": thin})
+    cases = "1 case" if number == 1 else f"{number:,} cases"
+    of = f" of {requests:,} different requests" if requests is not None else ""
+    run.say(f"{file}: {cases}{of}. It is a proposal: read each, and add what would hurt most.")
     for words in left[:_LEFT]:
         run.say(f"  not taken over: {words}")
     if len(left) > _LEFT:
         run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
-    whole, root = file.absolute(), run.settings.root
-    name = whole.relative_to(root).as_posix() if whole.is_relative_to(root) else file.name
-    run.say(f"Then name it in the document: regression: {{suite: {name}}}, and: llmmigrate test {route}")
-    return int(ExitCode.DONE)
+    run.say(
+        f"An invariant, one assertion in one kind of case, can pass from {fewest} cases on that control passes; where "
+        f"control fails 10% by itself, from about {noisy} on."
+    )
+    for name, few in thin.items():
+        run.say(f"  too few to pass: {name} has {few}")
 
 
 def _imported(source: Path) -> Imported:
