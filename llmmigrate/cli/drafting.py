@@ -68,7 +68,7 @@ def draft(
         raise RefusedError(f"{file} is there already, and is not written over", hint="--output FILE")
     requests = None
     if source is not None:
-        made = _imported(source)
+        made = _imported(source, root)
         text = made.text(f"Taken over from {source.name}. Read every case before it decides anything.")
     else:
         samples = run.look().telemetry.samples(route, limit=_SAMPLES)
@@ -114,7 +114,7 @@ def _print(run: Project, file: Path, made: Imported, requests: int | None) -> No
         run.say(f"  too few to pass: {name} has {few}")
 
 
-def _imported(source: Path) -> Imported:
+def _imported(source: Path, root: Path) -> Imported:
     from llmmigrate.regression.openai_jsonl import import_openai
     from llmmigrate.regression.promptfoo import import_promptfoo
     from llmmigrate.regression.suite_files import ProjectFiles
@@ -123,6 +123,9 @@ def _imported(source: Path) -> Imported:
         raw = source.read_bytes()
     except OSError as error:
         raise RefusedError(f"{source} cannot be read: {error.strerror}") from error
-    if source.suffix in (".yaml", ".yml"):
-        return import_promptfoo(raw, source.name, files=ProjectFiles(source.parent))
-    return import_openai(raw, source.name)
+    if source.suffix not in (".yaml", ".yml"):
+        return import_openai(raw, source.name)
+    folder = source.resolve().parent
+    if folder.is_relative_to(root):
+        return import_promptfoo(raw, source.name, files=ProjectFiles(root), folder=folder.relative_to(root).as_posix())
+    return import_promptfoo(raw, source.name, files=ProjectFiles(folder), folder=None)
