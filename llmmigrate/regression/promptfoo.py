@@ -146,7 +146,7 @@ class _Importer:
             if "*" in path or not path.endswith((".yaml", ".yml", ".json")):
                 raise ValueError(f"{path}: only single YAML and JSON files are read")
             text = decoded(self._files(path), path)
-            found = json.loads(text) if path.endswith(".json") else yaml_1_2(text, path)
+            found = _json(text, path) if path.endswith(".json") else yaml_1_2(text, path)
             if not isinstance(found, dict):
                 raise ValueError(f"{path} holds no mapping")
             self._mappings[path] = found
@@ -284,9 +284,9 @@ class _Importer:
             return [of_row(row) for row in csv.DictReader(io.StringIO(text))]
         found: Any
         if ending == "jsonl":
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [_json(line, file, at) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]
         elif ending == "json":
-            found = json.loads(text)
+            found = _json(text, file)
         else:
             found = yaml_1_2(text, file)
         found = [found] if isinstance(found, dict) else found
@@ -432,6 +432,14 @@ class _Importer:
             else:
                 found[name] = value
         return composed(found)
+
+
+def _json(text: str, name: str, first: int = 1) -> Any:
+    """Read JSON that begins at a line of a file; raises ValueError with the place."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name}:{first + error.lineno - 1}:{error.colno}: this is no JSON") from error
 
 
 def _about(data: Mapping[str, Any], metadata: Mapping[str, Any], left: _Leaving) -> dict[str, Any]:

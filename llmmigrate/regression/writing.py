@@ -106,7 +106,7 @@ def written(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
         back = read(text.encode("utf-8"), "suite").data
         same = json.dumps(back, sort_keys=True) == json.dumps(data, sort_keys=True)
     except (TypeError, yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
-        raise ValueError(f"this cannot be written as YAML: {type(error).__name__}") from error
+        raise ValueError("this cannot be written as YAML: it is nested too deeply, or not plain data") from error
     except DocumentInvalid as error:
         raise ValueError(f"this cannot be written as a suite: {error.problems[0].message}") from error
     if not same:
