@@ -41,7 +41,7 @@ def draft(
 
     From the texts that routers kept of a route (`sample` in its configuration), different ones of each input type, with
     what held of the answers on record; or from a suite of another tool. A proposal: read every case. It says how many
-    cases an invariant needs to pass, and which have fewer.
+    cases a suite needs to pass.
 
     \b
     Example: llmmigrate draft support
@@ -92,13 +92,13 @@ def draft(
 
 def _print(run: Project, file: Path, made: Imported, requests: int | None) -> None:
     """Say what was written, of how many requests, what is not in it, and what it takes to pass."""
-    from llmmigrate.regression.equivalence_power import cases_needed, fewest_to_pass
+    from llmmigrate.regression.equivalence import fewest_that_pass
+    from llmmigrate.regression.equivalence_power import cases_needed
 
     number, left = len(made.data["cases"]), [str(one) for one in made.left_out]
-    fewest, noisy = fewest_to_pass(), cases_needed(None)
-    thin = {name: cases for name, cases in made.invariants.items() if cases < fewest}
+    fewest, noisy = fewest_that_pass(), cases_needed(None)
     body = {"file": str(file), "cases": number, "requests": requests, "left_out": left}
-    run.emit({**body, "cases_to_pass": fewest, "cases_to_pass_noisy": noisy, "too_few_cases": thin})
+    run.emit({**body, "cases_to_pass": fewest, "cases_to_pass_noisy": noisy, "asserting": made.asserting})
     cases = "1 case" if number == 1 else f"{number:,} cases"
     of = f" of {requests:,} different requests" if requests is not None else ""
     run.say(f"{file}: {cases}{of}. It is a proposal: read each, and add what would hurt most.")
@@ -106,12 +106,11 @@ def _print(run: Project, file: Path, made: Imported, requests: int | None) -> No
         run.say(f"  not taken over: {words}")
     if len(left) > _LEFT:
         run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
+    short = f": the {made.asserting:,} of this one are too few" if made.asserting < fewest else ""
     run.say(
-        f"An invariant, one assertion in one kind of case, can pass from {fewest} cases on that control passes; where "
-        f"control fails 10% by itself, from about {noisy} on."
+        f"A suite passes from {fewest} cases on that assert something and that control passes, from about {noisy} "
+        f"where control fails 10% by itself{short}."
     )
-    for name, few in thin.items():
-        run.say(f"  too few to pass: {name} has {few}")
 
 
 def _imported(source: Path, root: Path) -> Imported:

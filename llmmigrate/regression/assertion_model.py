@@ -5,7 +5,6 @@ Tags of unions begin with `~`, so that the place of an error can be told from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -383,11 +382,6 @@ def kind_of(value: object) -> str | None:
         return "json_path"
     kinds = [name for name in KINDS if name in value]
     return kinds[0] if len(kinds) == 1 else None
-
-
-def invariant_of(case_kind: str, assertion: Mapping[str, Any]) -> str:
-    """Name the invariant of a written assertion: one label, or one kind of assertion, in one kind of case."""
-    return f"{case_kind}: {assertion.get('label') or kind_of(assertion)}"
 
 
 def _tag(value: object) -> str | None:

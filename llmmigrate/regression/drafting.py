@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from llmmigrate.patterns import Undecided
-from llmmigrate.regression.assertion_model import Assertion, invariant_of
+from llmmigrate.regression.assertion_model import Assertion
 from llmmigrate.regression.assertions import evaluate
 from llmmigrate.regression.captured import Captured, captured, case_of
-from llmmigrate.regression.equivalence_power import DEFAULT_CASES, fewest_to_pass
+from llmmigrate.regression.equivalence_power import DEFAULT_CASES
 from llmmigrate.regression.given import NO_HOOKS, Given, Hooks
 from llmmigrate.regression.inferring import inferred, shape
 from llmmigrate.regression.json_answers import embedded_json, read_json
@@ -49,7 +49,6 @@ def draft(
 ) -> Drafted:
     """Return a suite of at most `most` cases, as many of each input type, from samples with the answers of one arm.
 
-    Where an invariant has cases enough to pass, those that have not are left out: they would hold the whole suite.
     `hooks` tell languages and refusals; without them nothing is proposed about either. Calls the hooks alone.
     """
     requests, left = captured(samples, arm=arm)
@@ -67,9 +66,8 @@ def draft(
                 kind, assertions = proposed(request, some, hooks)
                 more = {"kind": kind, **({"assert": assertions} if assertions else {})}
                 cases.append(case_of(request, ids, **more))
-    whole = Imported(with_defaults(cases), left.all())
-    kept, thin = _enough(whole)
-    return Drafted(kept, (*_not_taken(requests, pools, len(cases), most), *thin, *whole.left_out), len(requests))
+    not_taken = _not_taken(requests, pools, len(cases), most)
+    return Drafted(with_defaults(cases), (*not_taken, *left.all()), len(requests))
 
 
 def _not_taken(
@@ -99,25 +97,6 @@ def _in_turn(ways: Sequence[Iterator[Captured]]) -> Iterator[Captured]:
         else:
             yield one
             waiting.rotate(-1)
-
-
-def _enough(made: Imported) -> tuple[dict[str, Any], list[LeftOut]]:
-    """Return a suite without the invariants of too few cases to pass, where another one has enough; and what they are.
-
-    What is watched of every answer still holds them: its form and keys, its language, whether it declines.
-    """
-    fewest = fewest_to_pass()
-    thin = {name: cases for name, cases in made.invariants.items() if cases < fewest}
-    if not thin or len(thin) == len(made.invariants):
-        return made.data, []
-    cases = []
-    for case in made.data["cases"]:
-        kept = [one for one in case.get("assert", ()) if invariant_of(case["kind"], one) not in thin]
-        plain = {key: value for key, value in case.items() if key != "assert"}
-        cases.append({**plain, "assert": kept} if kept else plain)
-    named = ", ".join(f"{name} ({cases})" for name, cases in sorted(thin.items()))
-    words = f"what was proposed of fewer than the {fewest} cases that an invariant needs: {named}"
-    return {**made.data, "cases": cases}, [LeftOut("assertions", words)]
 
 
 def drafted_text(samples: Sequence[Sample], made: Imported) -> str:

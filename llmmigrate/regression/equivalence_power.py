@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -80,12 +79,6 @@ class Chances(NamedTuple):
 
     fails: float
     passes: float
-
-
-@lru_cache(maxsize=8)
-def fewest_to_pass(rules: Rules = RULES) -> int:
-    """Return the fewest cases that control passes with which an invariant passes at all: where nothing ever fails."""
-    return next(cases for cases in count(1) if highest_mean(0, cases, alpha=rules.alpha_pass) <= rules.margin)
 
 
 @lru_cache(maxsize=256)
