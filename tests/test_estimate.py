@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmmigrate.cli import estimating
 from llmmigrate.document import load_text
 from llmmigrate.exceptions import ModelError, RefusedError
-from llmmigrate.foresight.estimate import MONTH_S, Prompt, estimate
+from llmmigrate.foresight.estimate import FEWEST_ANSWERS, FEWEST_TO_PROJECT, MONTH_S, Prompt, estimate
 from llmmigrate.foresight.prompts import read_prompts
 from llmmigrate.models import costmap, pricing
 from llmmigrate.models.base import Usage
@@ -72,7 +73,38 @@ def test_each_model_counts_in_its_own_tokens_and_is_charged_its_own_price():
     assert found.unknown == []
     assert any("TOK-01: the same prompts are 100% more tokens" in line for line in found.warnings)
     assert found.assumed == ("answers of the target are as long as control's, in its own tokens",)
-    assert found.projection() == {"cost_per_request": found.target.warm, "tokens_per_request": 60}
+
+
+def test_what_is_projected_is_the_mean_of_enough_answers():
+    found = estimated([prompt(10, output_tokens=5), prompt(30, output_tokens=15)] * (FEWEST_TO_PROJECT // 2))
+    assert found.projection() == {"cost_per_request": found.target.warm, "tokens_per_request": 30}
+    few = estimated([prompt(10, output_tokens=5)] * (FEWEST_TO_PROJECT - 1) + [prompt(10)])
+    assert few.unknown == []
+    with pytest.raises(RefusedError, match="99 prompts with an answer are too few to project from"):
+        few.projection()
+
+
+def test_prompts_without_an_answer_cost_as_if_they_had_the_mean_one():
+    known = [prompt(10, output_tokens=4), prompt(10, output_tokens=8)] * (FEWEST_ANSWERS // 2)
+    found = estimated([*known, *[prompt(20_000)] * 70], per_second=1)
+    facts = costmap.facts(NEW)
+    each = [*[pricing.cost(facts, Usage(10, 6))] * 30, *[pricing.cost(facts, Usage(20_000, 6))] * 70]
+    assert found.target.cold == pytest.approx(sum(each) / 100)
+    assert (found.control.output_mean, found.target.output_mean) == (6, 6)
+    assert "answers are known for 30 of 100: the others are as long on average" in found.assumed
+    assert (found.answered, found.unknown, found.to_json()["answers_known"]) == (30, [], 30)
+
+
+@pytest.mark.parametrize("answered", [1, FEWEST_ANSWERS - 1])
+def test_too_few_answers_say_nothing_of_the_others(answered):
+    found = estimated([prompt(1, answer="Hello")] * answered + [prompt(20_000)] * 99, per_second=1)
+    assert found.unknown == [
+        f"answers are known for {answered} of {answered + 99} prompts: too few to say how long the others are. "
+        "It takes 30, or all of them"
+    ]
+    assert (found.target.cold, found.control.cold, found.shadow_cost, found.assumed) == (None, None, None, ())
+    assert {need.tokens for need in found.needs} == {None}
+    assert found.target.input_mean > 10_000
 
 
 def test_an_answer_that_was_recorded_is_counted_by_both():
@@ -94,7 +126,8 @@ def test_an_answer_that_was_recorded_is_counted_by_both():
 def test_what_is_not_known_is_not_guessed(prompts, options, words):
     found = estimated(prompts, per_second=2, **options)
     assert any(words in line for line in found.unknown)
-    assert found.projection() == {}
+    with pytest.raises(RefusedError, match="nothing can be projected"):
+        found.projection()
     assert found.shadow_cost is None or "target" not in options
 
 
@@ -254,12 +287,17 @@ def test_the_command_estimates_writes_the_projection_and_exits_by_what_is_known(
     assert call("init", ".")[0] == 0
     models = ("--from", OLD, "--to", NEW)
     assert call("new", "-m", "m", "--route", "r", *models)[0] == 0
-    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, CAPTURED[:2])) + "\n")
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
+    untouched = file.read_text()
+    (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, CAPTURED[:2])) + "\n")
+    code, _, err = call("estimate", "r", "--prompts", "few.jsonl", "--write")
+    assert (code, "2 prompts with an answer are too few" in err, file.read_text()) == (2, True, untouched)
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, CAPTURED[:2] * 50)) + "\n")
     code, out, err = call("estimate", "r", "--prompts", "p.jsonl", "--rps", "2", "--write")
     assert code == 0, out + err
+    assert "The same prompts are as many tokens to the target." in out
     assert "tiktoken o200k_base" in out
     assert "rollback" in out
-    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
     first = file.read_text()
     found = load_text(first, "d.yaml").migration.monitoring.projection
     assert found.keys() == {"cost_per_request", "tokens_per_request"}
@@ -282,3 +320,22 @@ def test_the_command_estimates_writes_the_projection_and_exits_by_what_is_known(
         ("--prompts", "p.jsonl", "--peak", "0"),
     ):
         assert call("estimate", "r", *wrong)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"), (0.0, "$0.00"), (0.00003, "$0.00003"), (3.14159e-7, "$0.0000003142"), (0.5, "$0.50"),
+        (0.99999, "$1.00"), (0.0123456, "$0.01235"), (1.005, "$1.00"), (1234.5, "$1,234.50"),
+    ],
+)  # fmt: skip
+def test_an_amount_is_written_out_however_small(value, words):
+    assert estimating._usd(value) == words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(0.0, "as many"), (0.0004, "as many"), (-0.0004, "as many"), (0.042, "4.2% more"), (-0.5, "50.0% fewer")],
+)
+def test_a_change_is_said_in_words(change, words):
+    assert estimating._against(change, ("fewer", "as many", "more")) == words

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmmigrate.exceptions import ModelError
+from llmmigrate.exceptions import ModelError, RefusedError
 from llmmigrate.foresight.estimate import Prompt, estimate
 from llmmigrate.models import ChatRequest
 from llmmigrate.models.image_tokens import MOST_PATCHES, RULES, image_tokens, rule_of
@@ -285,7 +285,8 @@ def test_an_estimate_says_by_what_images_are_counted_and_which_ones_are_not_know
     found = estimate(own, [prompt(1, part()), prompt(2, away), prompt(3, away)])
     words = "2 prompts could not be counted: an image by its address is not fetched, so that its size is not known"
     assert found.unknown[0] == f"openai/gpt-4o: {words} (p.jsonl:2)"
-    assert found.projection() == {}
+    with pytest.raises(RefusedError, match="nothing can be projected"):
+        found.projection()
     found = estimate(own, [prompt(2, away)])
     assert "not fetched" in found.unknown[0]
     assert found.control.input_mean is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -158,7 +159,7 @@ def case(body):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cases: []\n", "s.yaml:1:8: cases: list should have at least 1 item"),
+        ("cases: []\n", "s.yaml:1:8: cases: must be a list of 1 or more"),
         ("- a\n", "s.yaml:1:1: a suite is a mapping with cases"),
         ("name: x\n", "cases: is missing"),
         ("cases: [{id: a, input: x}]\nmodel: y\n", "s.yaml:2:8: model: this version knows no such key"),
@@ -357,3 +358,50 @@ _PARTS = st.recursive(
 @given(st.lists(st.dictionaries(_WORDS, _PARTS, max_size=4), max_size=3), _PARTS)
 def test_any_structure_is_a_suite_or_is_refused_with_a_place(cases, defaults):
     told(json.dumps({"cases": cases, "defaults": defaults}).encode())
+
+
+@pytest.mark.parametrize(
+    ("assertion", "words"),
+    [
+        ("finish_reason: stopped", ".finish_reason[0]: must be 'stop', 'length', 'tool_calls' or 'content_filter'"),
+        ("finish_reason: [stop, end_turn]", ".finish_reason[1]: must be 'stop', 'length', 'tool_calls' or"),
+        ("language: xx", ".language: 'xx' is no language that is told of answers: bg, bn, da, de,"),
+        ("language: no", ".language: YAML reads this as true or false: put it in quotes"),
+        ("json_path: $.a, min: 5, max: 1", ": min is above max"),
+        ("tool_call: find", ".tool_call: must be a mapping of keys"),
+        ("tool_calls: [find]", ".tool_calls[0]: must be a mapping of keys"),
+        ("length: {words: five}", ".length.words: must be a mapping of keys"),
+        ("length: {words: {min: -1}}", ".length.words.min: must be 0 or more"),
+        ("tools_called: a", ".tools_called: must be a list"),
+        ("tools_called: [1]", ".tools_called[0]: must be a text: put it in quotes"),
+        ("tools_valid: false", ".tools_valid: must be true"),
+        ("label: 5, contains: a", ".label: must be a text: put it in quotes"),
+    ],
+)
+def test_what_can_never_hold_is_an_error_that_says_what_can(assertion, words):
+    [problem] = problems(case(f"input: x, assert: [{{{assertion}}}]"))
+    place, _, rest = problem.partition(": ")
+    assert (place[:9], f"cases[0].assert[0]{words}" in rest) == ("s.yaml:2:", True), problem
+
+
+def test_a_place_of_a_variable_without_quotes_is_told_to_need_them():
+    [problem] = problems("cases:\n  - {id: a, vars: {x: 1}, input: {{x}}}\n")
+    assert problem == "s.yaml:2:35: cases[0].input: a key must be plain text: where {{name}} is meant, put it in quotes"
+
+
+LEAKED = re.compile(r"instance of|valid (string|list|dict|integer|boolean)|\bNone\b|\bTrue\b|Error\b|dictionary")
+
+
+_KEYS = st.sampled_from(["id", "kind", "input", "messages", "turns", "tools", "assert", "vars", "params", "tags"])
+_INNER = st.sampled_from([*KINDS, "role", "content", "name", "min", "function"])
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.just("x"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_INNER, inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(_KEYS, _ANY))
+def test_no_error_speaks_of_the_program(values):
+    for problem in told(json.dumps({"cases": [values]}).encode()):
+        assert not LEAKED.search(problem.message), problem

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks import bfcl
@@ -16,6 +16,8 @@ from llmmigrate.models import Completion, ModelClient, ToolCall, Usage
 from llmmigrate.regression.assertions import Given, Hooks, evaluate
 from llmmigrate.regression.captured import captured, import_samples
 from llmmigrate.regression.drafting import diverse, draft, drafted_text
+from llmmigrate.regression.equivalence import fewest_that_pass
+from llmmigrate.regression.equivalence_power import DEFAULT_CASES, cases_needed
 from llmmigrate.regression.inferring import inferred
 from llmmigrate.regression.suite import read_suite
 from llmmigrate.regression.writing import Ids, writable, written
@@ -174,7 +176,7 @@ def test_a_draft_is_bounded_and_takes_of_every_input_type():
         )
         for number in range(400)
     ]
-    suite, _ = drafted(samples, per_type=5, most=40)
+    suite, _ = drafted(samples, most=40)
     assert len(suite.cases) == 40
     types = [case.input_type for case in suite.cases]
     assert {types.count(name) for name in set(types)} == {2}
@@ -188,10 +190,49 @@ def test_cases_differ_and_near_duplicates_are_left_out():
     ]
     other = [sample("Refund me", "Done.", number=90), sample("¿Dónde está mi paquete?", "Aquí.", number=91)]
     requests, _ = captured(same + other)
-    chosen = diverse(requests, 5)
+    chosen = list(diverse(requests))
     assert {one.text for one in chosen} >= {"Refund me", "¿Dónde está mi paquete?"}
     assert sum(one.text.startswith("Please") for one in chosen) <= 3
-    assert diverse([], 5) == []
+    assert list(diverse([])) == []
+    made = draft(same + other)
+    assert (made.requests, len(made.data["cases"])) == (52, len(chosen))
+    assert str(made.left_out[0]) == (
+        f"requests: {52 - len(chosen)} of 52: the user's last words are those of another one, but for figures and order"
+    )
+
+
+def asked(number):
+    """A request in words of its own, and its answer: one in ten is declined."""
+    word = "".join(chr(97 + int(digit)) for digit in str(number))
+    return f"Tell me about z{word}", "Sorry, no." if number % 10 == 0 else "Certainly, this is how it is done."
+
+
+DECLINED = Hooks(language=lambda text: "en", declined=lambda given: given.text.startswith("Sorry"))
+
+
+def recorded(number):
+    return [sample(*asked(one), number=one) for one in range(number)]
+
+
+def test_a_draft_of_enough_requests_has_the_cases_that_a_suite_needs():
+    suite, made = drafted(recorded(310), hooks=DECLINED)
+    assert (len(suite.cases), made.asserting, made.requests) == (DEFAULT_CASES, DEFAULT_CASES, 310)
+    assert made.asserting >= cases_needed(None) > fewest_that_pass()
+    assert [str(one) for one in made.left_out] == ["requests: 160 of 310: the suite has the 150 cases that it may have"]
+
+
+def test_more_cases_are_taken_where_more_are_asked_for():
+    assert [len(draft(recorded(310), most=most).data["cases"]) for most in (5, 200, 1000)] == [5, 200, 310]
+
+
+def test_an_input_type_of_many_requests_is_looked_at_in_part():
+    made = draft([*recorded(501), sample("Hi", "Hello.", input_type="b", number=900)], most=300)
+    assert len(made.data["cases"]) == 300
+    same = draft([*recorded(1), *[sample(f"{n} is it", "Yes.", number=n) for n in range(1, 600)]], most=300)
+    assert [str(one) for one in same.left_out] == [
+        "requests: 498 of 600: the user's last words are those of another one, but for figures and order",
+        "requests: 100 of 600: no more than 500 of one input type are looked at",
+    ]
 
 
 def test_the_prompt_of_the_endpoint_is_left_out_since_it_moves_with_its_model():
@@ -266,8 +307,8 @@ def test_real_answers_become_a_draft_that_holds(data):
         sample(row["instruction"], row["Meta-Llama-3-8B-Instruct"], input_type=row["dataset"], number=number)
         for number, row in enumerate(rows)
     ]
-    suite, made = drafted(samples, per_type=8, most=30)
-    assert len(suite.cases) == 8 * len({row["dataset"] for row in rows})
+    suite, made = drafted(samples, most=30)
+    assert len(suite.cases) == 30
     assert all(case["assert"] for case in made.data["cases"])
 
 
@@ -284,7 +325,7 @@ def test_real_tool_calls_become_a_draft_that_holds(data):
                 input_type="math" if number % 2 else "law", number=number,
             )
         )  # fmt: skip
-    suite, made = drafted(samples)
+    suite, made = drafted(samples, most=10)
     assert len(suite.cases) == 10
     assert all("tools_called" in keys(case) for case in made.data["cases"])
     assert sum("tool_call" in keys(case) for case in made.data["cases"]) >= 5
@@ -313,6 +354,8 @@ def test_texts_of_few_values_become_an_enumeration():
 
 
 @given(JSON_VALUES | st.text(st.characters()) | st.floats() | st.integers(0, 40).map(nested))
+@example(nested(27))
+@example(nested(28))
 def test_what_is_written_reads_back_as_the_same_or_is_refused(value):
     data = {"cases": [{"id": "a", "value": value}]}
     try:

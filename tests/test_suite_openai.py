@@ -131,7 +131,7 @@ def test_what_all_cases_ask_alike_is_said_once():
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("{", "a line: Expecting property name"),
+        ("{", "a line: it is no JSON from column 2 on"),
         ("[]", "a line: it is no object"),
         ('{"prompt": "x"}', "a line: it has no messages"),
         ('{"messages": []}', "a line: it has no messages"),
@@ -196,3 +196,15 @@ def test_any_requests_become_a_suite_that_says_the_same(requests):
 @given(st.binary(max_size=100) | st.lists(st.text(max_size=30)).map(lambda lines: "\n".join(lines).encode()))
 def test_any_bytes_are_read_without_an_error(raw):
     import_openai(raw, "r.jsonl")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"functions": 5, "expected": "b"},
+        {"messages": [user("a"), {"role": "assistant", "content": "b", "tool_calls": 5}]},
+    ],
+)
+def test_calls_and_functions_that_are_no_list_are_passed_over(more):
+    found = imported({"messages": [user("a")], **more})
+    assert [case["assert"] for case in found.data["cases"]] == [[{"equals": "b"}]]

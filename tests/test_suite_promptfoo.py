@@ -12,6 +12,7 @@ from llmmigrate.exceptions import DocumentInvalid
 from llmmigrate.regression.promptfoo import import_promptfoo
 from llmmigrate.regression.promptfoo_assertions import KNOWN
 from llmmigrate.regression.suite import read_suite
+from llmmigrate.regression.suite_files import ProjectFiles
 from llmmigrate.regression.writing import written
 
 CONFIG = """\
@@ -244,6 +245,86 @@ def test_prompts_and_tests_are_read_from_files():
     assert [one.what for one in found.left_out] == ["javascript, which has no counterpart"]
 
 
+VARS = {
+    "v.yaml": "order: A-1\nagree: yes\nwho: [Ann, Bob]\n",
+    "sub/w.json": '{"order": "B-2"}',
+    "sub/t.yaml": "vars: w.json\n",
+    "sub/d.yaml": "vars: {order: C-3}\nassert: [{type: is-json}]\n",
+    "list.yaml": "- a\n",
+    "broken.yaml": "a: 1\nb: [\n",
+    "tagged.yaml": "a: !!python/object:os.system x\n",
+    "named.yaml": "order: 'file://long.txt'\n",
+    **FILES,
+}
+ORDER = "prompts: 'Order {{order}}'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("tests: [{vars: v.yaml}]", ["A-1"] * 2),
+        ("tests: [{vars: 'file://v.yaml'}]", ["A-1"] * 2),
+        ("tests: [{vars: [v.yaml, ./sub/w.json]}]", ["B-2"] * 2),
+        ("tests: file://sub/t.yaml", ["B-2"]),
+        ("tests: [file://sub/t.yaml, {vars: {order: D}}]", ["B-2", "D"]),
+        ("defaultTest: {vars: v.yaml}\ntests: [{}, {vars: {order: D, who: x}}]", ["A-1", "A-1", "D"]),
+        ("defaultTest: file://sub/d.yaml\ntests: [{}]", ["C-3"]),
+        ("tests: [{vars: named.yaml}]", ["A long {{text}}"]),
+    ],
+)
+def test_variables_are_read_from_files(text, asked):
+    found = imported(f"{ORDER}{text}\n", VARS)
+    assert [case.rounds[0].messages[0]["content"] for case in load(found, VARS).cases] == [f"Order {x}" for x in asked]
+    assert found.left_out == ()
+
+
+def test_a_file_of_variables_is_read_as_yaml_1_2():
+    found = imported("prompts: '{{agree}}, {{order}}'\ntests: [{vars: v.yaml}]\n", VARS)
+    assert cases_of(found) == ["yes, A-1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("vars_", "what"),
+    [
+        ("absent.yaml", "absent.yaml is not there"),
+        ("'*.yaml'", "*.yaml: only single YAML and JSON files are read"),
+        ("v.js", "v.js: only single YAML and JSON files are read"),
+        ("list.yaml", "list.yaml holds no mapping"),
+        ("broken.yaml", "broken.yaml:3:1: not valid YAML"),
+        ("tagged.yaml", "tagged.yaml:1:4: the tag"),
+        ("[v.yaml, 5]", "neither a mapping nor the path of a file"),
+        ("7", "neither a mapping nor the path of a file"),
+    ],
+)
+def test_variables_that_cannot_be_read_leave_their_test_out_at_its_line_and_are_no_empty_text(vars_, what):
+    found = imported(f"{ORDER}tests:\n  - description: one\n    vars: {vars_}\n", VARS)
+    assert found.data["cases"] == []
+    [left] = found.left_out
+    assert (left.where, what in left.what) == ("p.yaml:4:11", True), left
+    by_default = imported(f"{ORDER}defaultTest:\n  vars: {vars_}\ntests: [{{}}, {{vars: {{order: A}}}}]\n", VARS)
+    assert cases_of(by_default) == ["Order A"]
+    assert [str(one)[:13] for one in by_default.left_out] == ["p.yaml:3:9: w", "p.yaml:4:9: a"]
+    assert what in by_default.left_out[0].what
+    assert "order may stand in defaultTest, which could not be read" in by_default.left_out[1].what
+
+
+def test_paths_begin_at_the_folder_of_the_configuration_and_files_outside_are_not_read(tmp_path):
+    for name, text in {"a/p/b/x.txt": "Text", "a/p/v.yaml": "order: 1\n", "a/out.yaml": "order: secret\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    files = ProjectFiles(tmp_path / "a" / "p")
+
+    def found(vars_, folder):
+        return import_promptfoo(f"{ORDER}tests: [{{vars: {vars_}}}]\n".encode(), "p.yaml", files=files, folder=folder)
+
+    assert found("../v.yaml", "b").data["cases"][0]["vars"] == {"order": 1}
+    assert found("{order: 'file://x.txt'}", "b").data["cases"][0]["vars"] == {"order": {"file": "b/x.txt"}}
+    assert found("{order: 'file://b/x.txt'}", None).data["cases"][0]["vars"] == {"order": "Text"}
+    for outside in ("../../out.yaml", str(tmp_path / "a" / "out.yaml")):
+        made = found(outside, "b")
+        assert (made.data["cases"], "leads out of the project" in made.left_out[0].what) == ([], True)
+
+
 def test_a_variable_in_a_file_stays_there():
     found = imported("prompts: 'Sum up: {{v}}'\ntests: [{vars: {v: 'file://long.txt'}}]\n", FILES)
     assert found.data["cases"][0]["vars"] == {"v": {"file": "long.txt"}}
@@ -274,7 +355,7 @@ def test_a_variable_in_a_file_stays_there():
         ("prompts: [x]\ntests: [{provider: 'openai:x'}]\n", "provider of a test"),
         ('prompts: [\'[{"role": "robot", "content": "x"}]\']\ntests: [{}]\n', "a test that is no case here"),
         ("prompts: [x]\nscenarios: []\ntests: [{}]\n", "scenarios has no counterpart"),
-        ("prompts: [x]\ndefaultTest: file://d.yaml\ntests: [{}]\n", "defaultTest in another file"),
+        ("prompts: [x]\ndefaultTest: file://d.yaml\ntests: [{}]\n", "what is in defaultTest: d.yaml is not there"),
         (
             "prompts: [x]\nproviders: [{id: a, config: {tools: [{type: f, definition: {}}]}}]\ntests: [{}]\n",
             "tools of the provider",

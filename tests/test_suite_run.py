@@ -772,6 +772,8 @@ def test_a_draft_is_a_suite_that_loads(tmp_path):
     code, out = call("draft", "r", "--from", "p.jsonl")
     assert code == 0, out
     assert "3 cases" in out
+    assert "passes from 29 cases on" in out
+    assert "the 3 of this one are too few" in out
     assert "{suite: regression/r.yaml}" in out
     assert len(load_suite(tmp_path / "regression" / "r.yaml").cases) == 3
     code, out = call("draft", "r", "--from", "p.jsonl")
@@ -784,3 +786,5 @@ def test_a_draft_is_a_suite_that_loads(tmp_path):
     assert code == 0, out
     assert len(load_suite(tmp_path / "own.yaml").cases) == 1
     assert call("draft", "r", "--from", "none.jsonl", "-o", "x.yaml")[0] == 2
+    code, out = call("draft", "r", "--from", "p.jsonl", "-o", "../x.yaml")
+    assert (code, "is outside of the project" in out, (tmp_path.parent / "x.yaml").exists()) == (2, True, False)

@@ -10,8 +10,10 @@ import pytest
 
 from llmmigrate import scaffold
 from llmmigrate.models import ToolCall
+from llmmigrate.regression import results
 from llmmigrate.regression.assertion_model import KINDS, Call
 from llmmigrate.regression.assertions import Given, Hooks, combined, evaluate
+from llmmigrate.regression.equivalence import fewest_that_pass
 from llmmigrate.regression.promptfoo_assertions import KNOWN
 from llmmigrate.regression.suite import load_suite, read_suite
 from llmmigrate.regression.suite_model import Turn, WrittenCase
@@ -132,3 +134,18 @@ def test_the_page_names_every_assertion_and_every_key():
         assert f"`{word.rstrip('_')}" in PAGE or f"{word.rstrip('_')}:" in PAGE, word
     for kind in KNOWN:
         assert kind in PAGE or kind.rpartition("-")[2] in ("any", "all"), kind
+
+
+def test_assertions_of_one_label_in_one_kind_of_case_are_one_invariant_as_the_page_says():
+    assertions = "[{contains: a, label: facts}, {json_path: $.b, equals: 3, label: facts}, {contains: c}]"
+    cases = "".join(
+        f"  - {{id: {kind}, kind: {kind}, input: x, assert: {assertions}}}\n" for kind in ("format", "refusal")
+    )
+    suite = read_suite(f"cases:\n{cases}".encode(), "s.yaml")
+    names = {name for case in suite.cases for name in results._names(case).values()}
+    assert names == {"format: facts", "format: contains", "refusal: facts", "refusal: contains"}
+
+
+def test_the_page_and_the_templates_say_how_many_cases_a_suite_needs():
+    for text in (PAGE, *(file.read_text("utf-8") for file in FOLDER.iterdir())):
+        assert f"{fewest_that_pass()} cases" in text.replace("\n# ", " ").replace("\n", " ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmmigrate.cli.context import Format, MaybeTarget, exits, project
+from llmmigrate.cli.context import Format, MaybeTarget, Project, exits, project
 from llmmigrate.exceptions import ExitCode, RefusedError
 from llmmigrate.files import replace_file
 
@@ -32,13 +32,16 @@ def draft(
         Path | None,
         typer.Option("--from", metavar="FILE", help="A promptfoo configuration, or OpenAI requests as JSON lines."),
     ] = None,
-    cases: Annotated[int, typer.Option("--cases", metavar="N", help="Cases at most, of captured requests.")] = 40,
+    cases: Annotated[
+        int | None, typer.Option("--cases", metavar="N", help="Cases at most, of captured requests; 150 by default.")
+    ] = None,
     format: Annotated[Format | None, typer.Option("--format", help="How to print.")] = None,  # noqa: A002
 ) -> int:
     """Write a first regression suite.
 
     From the texts that routers kept of a route (`sample` in its configuration), different ones of each input type, with
-    what held of the answers on record; or from a suite of another tool. A proposal: read every case.
+    what held of the answers on record; or from a suite of another tool. A proposal: read every case. It says how many
+    cases a suite needs to pass.
 
     \b
     Example: llmmigrate draft support
@@ -46,17 +49,26 @@ def draft(
     """
     from llmmigrate.regression.drafting import draft as drafted
     from llmmigrate.regression.drafting import drafted_text
+    from llmmigrate.regression.equivalence_power import DEFAULT_CASES
+    from llmmigrate.regression.suite_model import MAX_CASES
     from llmmigrate.regression.watched import hooks
 
     run = project(context, format)
-    if not 1 <= cases <= 5000:
-        raise RefusedError("--cases must be from 1 to 5000")
-    route = run.target(target).route
+    if cases is not None and not 1 <= cases <= MAX_CASES:
+        raise RefusedError(f"--cases must be from 1 to {MAX_CASES}")
+    route, root = run.target(target).route, run.settings.root.resolve()
     file = output if output is not None else run.settings.root / "regression" / f"{route}.yaml"
+    whole = file.resolve()
+    if not whole.is_relative_to(root):
+        raise RefusedError(
+            f"{file} is outside of the project: a document can only name a suite inside it",
+            hint=f"--output regression/{route}.yaml",
+        )
     if file.exists():
         raise RefusedError(f"{file} is there already, and is not written over", hint="--output FILE")
+    requests = None
     if source is not None:
-        made = _imported(source)
+        made = _imported(source, root)
         text = made.text(f"Taken over from {source.name}. Read every case before it decides anything.")
     else:
         samples = run.look().telemetry.samples(route, limit=_SAMPLES)
@@ -65,27 +77,43 @@ def draft(
                 f"no texts of {route} were kept",
                 hint=f'[routes.{route}] sample = "1%" in llmmigrate.toml lets routers keep some; or --from FILE',
             )
-        made = drafted(samples, most=cases, hooks=hooks(python=False))
+        made = drafted(samples, most=cases or DEFAULT_CASES, hooks=hooks(python=False))
+        requests = made.requests
         text = drafted_text(samples, made)
-    number = len(made.data.get("cases", []))
-    if not number:
+    if not made.data["cases"]:
         raise RefusedError("nothing could be made a case of", hint="; ".join(map(str, made.left_out[:1])) or None)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, text.encode("utf-8"))
-    left = [str(one) for one in made.left_out]
-    run.emit({"route": route, "file": str(file), "cases": number, "left_out": left})
-    run.say(f"{file}: {number} cases. It is a proposal: read each, and add what would hurt most.")
-    for words in left[:_LEFT]:
-        run.say(f"  not taken over: {words}")
-    if len(left) > _LEFT:
-        run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
-    whole, root = file.absolute(), run.settings.root
-    name = whole.relative_to(root).as_posix() if whole.is_relative_to(root) else file.name
+    _print(run, file, made, requests)
+    name = whole.relative_to(root).as_posix()
     run.say(f"Then name it in the document: regression: {{suite: {name}}}, and: llmmigrate test {route}")
     return int(ExitCode.DONE)
 
 
-def _imported(source: Path) -> Imported:
+def _print(run: Project, file: Path, made: Imported, requests: int | None) -> None:
+    """Say what was written, of how many requests, what is not in it, and what it takes to pass."""
+    from llmmigrate.regression.equivalence import fewest_that_pass
+    from llmmigrate.regression.equivalence_power import cases_needed
+
+    number, left = len(made.data["cases"]), [str(one) for one in made.left_out]
+    fewest, noisy = fewest_that_pass(), cases_needed(None)
+    body = {"file": str(file), "cases": number, "requests": requests, "left_out": left}
+    run.emit({**body, "cases_to_pass": fewest, "cases_to_pass_noisy": noisy, "asserting": made.asserting})
+    cases = "1 case" if number == 1 else f"{number:,} cases"
+    of = f" of {requests:,} different requests" if requests is not None else ""
+    run.say(f"{file}: {cases}{of}. It is a proposal: read each, and add what would hurt most.")
+    for words in left[:_LEFT]:
+        run.say(f"  not taken over: {words}")
+    if len(left) > _LEFT:
+        run.say(f"  not taken over: {len(left) - _LEFT} more, listed at the head of the file")
+    short = f": the {made.asserting:,} of this one are too few" if made.asserting < fewest else ""
+    run.say(
+        f"A suite passes from {fewest} cases on that assert something and that control passes, from about {noisy} "
+        f"where control fails 10% by itself{short}."
+    )
+
+
+def _imported(source: Path, root: Path) -> Imported:
     from llmmigrate.regression.openai_jsonl import import_openai
     from llmmigrate.regression.promptfoo import import_promptfoo
     from llmmigrate.regression.suite_files import ProjectFiles
@@ -94,6 +122,9 @@ def _imported(source: Path) -> Imported:
         raw = source.read_bytes()
     except OSError as error:
         raise RefusedError(f"{source} cannot be read: {error.strerror}") from error
-    if source.suffix in (".yaml", ".yml"):
-        return import_promptfoo(raw, source.name, files=ProjectFiles(source.parent))
-    return import_openai(raw, source.name)
+    if source.suffix not in (".yaml", ".yml"):
+        return import_openai(raw, source.name)
+    folder = source.resolve().parent
+    if folder.is_relative_to(root):
+        return import_promptfoo(raw, source.name, files=ProjectFiles(root), folder=folder.relative_to(root).as_posix())
+    return import_promptfoo(raw, source.name, files=ProjectFiles(folder), folder=None)

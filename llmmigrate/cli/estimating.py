@@ -89,8 +89,6 @@ def _write(run: Project, document: Document, told: Estimate) -> dict[str, str]:
     from llmmigrate.document.source import read
 
     figures = told.projection()
-    if not figures:
-        raise RefusedError(f"nothing can be projected: {told.unknown[0] if told.unknown else 'no answer is known'}")
     if document.revision in _applied(run):
         raise RefusedError(
             f"{document.revision} was applied already: an applied document is not rewritten",
@@ -136,7 +134,9 @@ def _amount(name: str, value: float) -> str | int:
 
 
 def _print(run: Project, document: Document, told: Estimate, wrong: list[str]) -> None:
-    run.say(f"{document.route} {document.revision}: {told.prompts:,} prompts")
+    from llmmigrate.foresight.estimate import prompts_in_words
+
+    run.say(f"{document.route} {document.revision}: {prompts_in_words(told.prompts)}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("  model", "tokenizer", "prompt, mean", "p95", "longest", "answer", "cost, cold", "warm", "a month"):
         table.add_column(column, no_wrap=True)
@@ -149,11 +149,12 @@ def _print(run: Project, document: Document, told: Estimate, wrong: list[str]) -
 
 def _sums(told: Estimate) -> Iterator[str]:
     if told.ratio is not None:
-        yield f"The same prompts are {told.ratio - 1:+.1%} tokens to the target."
+        yield f"The same prompts are {_against(told.ratio - 1, ('fewer', 'as many', 'more'))} tokens to the target."
     if told.change is not None:
-        yield f"A request costs {told.change:+.1%} with it, at the prices of {told.prices}: no batches, no tiers."
+        change = _against(told.change, ("less", "as much", "more"))
+        yield f"A request costs {change} with it, at the prices of {told.prices}: no batches, no tiers."
     if told.shadow_cost is not None:
-        yield f"Shadow costs about ${told.shadow_cost:,.2f}."
+        yield f"Shadow costs about {_usd(told.shadow_cost)}."
 
 
 def _rates(told: Estimate) -> Iterator[str]:
@@ -173,7 +174,7 @@ def _doubts(told: Estimate, wrong: list[str]) -> Iterator[str]:
     yield from (f"unknown: {words}" for words in told.unknown)
     yield from (f"not read: {words}" for words in wrong[:_SHOWN])
     if len(wrong) > _SHOWN:
-        yield f"not read: {len(wrong) - _SHOWN} more lines"
+        yield f"not read: {len(wrong) - _SHOWN} more"
     if told.unknown:
         yield "What is unknown is not guessed: this is no estimate yet."
 
@@ -183,5 +184,18 @@ def _figures(side: SideEstimate) -> tuple[str, ...]:
     return (*(f"{one:,.0f}" if one is not None else "–" for one in tokens), _usd(side.cold), _usd(side.warm))
 
 
+def _against(change: float, words: tuple[str, str, str]) -> str:
+    """Say a change in words for less, the same and more: `4.2% more`; the same where it would be written as 0.0%."""
+    less, same, more = words
+    figure = f"{abs(change):.1%}"
+    return same if float(figure[:-1]) == 0 else f"{figure} {more if change > 0 else less}"
+
+
 def _usd(value: float | None) -> str:
-    return f"${value:,.4g}" if value is not None and value < 1 else f"${value:,.2f}" if value is not None else "–"
+    """Write an amount in cents, one below a dollar with the four digits that count: $0.00003, never 3e-05."""
+    if value is None:
+        return "–"
+    if value >= 1 or value <= 0:
+        return f"${value:,.2f}"
+    text = f"{value:.{max(2, 3 - math.floor(math.log10(value)))}f}".rstrip("0")
+    return f"${text.ljust(len('0.00'), '0')}"

@@ -213,8 +213,39 @@ def placed(source: Source, detail: object) -> Problem:
         return source.problem(path, "this version knows no such key (it is refused rather than ignored)")
     if kind == "missing":
         return source.problem(path, "is missing")
+    return source.problem(path, worded(detail))
+
+
+_TYPES = {
+    "model_type": "a mapping of keys", "dict_type": "a mapping of keys", "list_type": "a list",
+    "bool_type": "true or false", "int_type": "a whole number", "int_from_float": "a whole number",
+    "float_type": "a number",
+}  # fmt: skip
+_BOUNDS = {
+    "greater_than_equal": "{ge} or more", "greater_than": "more than {gt}",
+    "less_than_equal": "{le} at most", "less_than": "less than {lt}",
+    "string_too_long": "a text of {max_length} characters at most",
+    "too_short": "a list of {min_length} or more", "too_long": "a list of {max_length} at most",
+    "string_pattern_mismatch": "written as the pattern {pattern} says",
+}  # fmt: skip
+
+
+def worded(detail: Mapping[str, Any]) -> str:
+    """Say what an error of the values' library is about in words of whoever writes YAML or JSON."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}"
+    if kind in _BOUNDS:
+        return f"must be {_BOUNDS[kind].format(**context)}"
+    if kind == "string_type":
+        plain = isinstance(detail["input"], (bool, int, float))
+        return "must be a text: put it in quotes" if plain else "must be a text"
+    if kind == "string_too_short":
+        return "must not be empty" if context["min_length"] == 1 else f"must have {context['min_length']} characters"
+    if kind == "literal_error":
+        return f"must be {context['expected'].replace('True', 'true').replace('False', 'false')}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return source.problem(path, message[:1].lower() + message[1:] if kind != "value_error" else message)
+    return message[:1].lower() + message[1:] if kind != "value_error" else message
 
 
 def _written_path(data: Any, loc: Path) -> Path:

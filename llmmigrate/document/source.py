@@ -134,7 +134,7 @@ class _Reader:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._note(key_node, path, "a key must be plain text")
+                self._note(key_node, path, "a key must be plain text: where {{name}} is meant, put it in quotes")
                 continue
             key = str(key_node.value)
             if key in found:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from llmmigrate.exceptions import ModelError
+from llmmigrate.exceptions import ModelError, RefusedError
 from llmmigrate.models import costmap, pricing
 from llmmigrate.models.base import ChatRequest, Usage, longest_answer
 from llmmigrate.models.images import attachments
@@ -30,6 +30,14 @@ AT_ONCE = 8
 MONTH_S = 365.25 / 12 * 86400
 MORE_TOKENS = 0.15
 """From here on a longer prompt is worth a warning (TOK-01): it moves cost, and what fits into a context."""
+
+FEWEST_ANSWERS = 30
+"""Prompts without an answer are taken to be answered as long as the others where so many others are: their mean length
+is then known to about a third (1.96 / sqrt(30), where lengths vary as much as they are long on average)."""
+
+FEWEST_TO_PROJECT = 100
+"""A projection needs so many answers: their mean is known to a fifth by then, by the same rule, and rules on a
+projection stop at a fifth unless the document says otherwise."""
 
 ROLLBACK = "rollback"
 """The need of control when all of its traffic comes back at once, beside those of stages."""
@@ -48,6 +56,11 @@ class Prompt:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     answer: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is known how long its answer was."""
+        return self.output_tokens is not None or bool(self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +111,11 @@ class SideEstimate:
     def uncounted(self) -> list[str]:
         """Say which prompts were not counted, and why, in sentences; of many reasons the first ones."""
         found = [
-            f"{_prompts(one.prompts)} could not be counted: {one.why} ({one.place})" for one in self.failures[:_PLACES]
+            f"{prompts_in_words(one.prompts)} could not be counted: {one.why} ({one.place})"
+            for one in self.failures[:_PLACES]
         ]
         others = sum(one.prompts for one in self.failures[_PLACES:])
-        return [*found, f"{_prompts(others)} could not be counted for other reasons"] if others else found
+        return [*found, f"{prompts_in_words(others)} could not be counted for other reasons"] if others else found
 
     @property
     def known(self) -> list[Counted]:
@@ -115,6 +129,13 @@ class SideEstimate:
     def output_mean(self) -> float | None:
         outputs = [count.output for count in self.known if count.output is not None]
         return fmean(outputs) if outputs else None
+
+    @property
+    def tokens_mean(self) -> float | None:
+        """The mean tokens of a request: prompt and answer."""
+        if self.input_mean is None or self.output_mean is None:
+            return None
+        return self.input_mean + self.output_mean
 
     def input_quantile(self, q: float) -> int | None:
         """Return the tokens of a prompt that a share q of them does not exceed."""
@@ -182,9 +203,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The whole of it. `per_second` is None where no rate of requests is known: then neither are months and needs."""
+    """The whole of it. `per_second` is None where no rate of requests is known: then neither are months and needs.
+
+    `answered` are the prompts whose answers are known; `unanswered` says why nothing rests on them, None where it does.
+    """
 
     prompts: int
+    answered: int
+    unanswered: str | None
     control: SideEstimate
     target: SideEstimate
     ratio: float | None
@@ -202,7 +228,7 @@ class Estimate:
         missing = [f"{side.model}: {side.unknown}" for side in sides if side.unknown is not None]
         missing += [f"{side.model}: {words}" for side in sides for words in side.uncounted]
         missing += [f"{side.model}: {side.unpriced}" for side in sides if side.unpriced is not None]
-        return missing
+        return missing if self.unanswered is None else [*missing, self.unanswered]
 
     @property
     def change(self) -> float | None:
@@ -216,17 +242,25 @@ class Estimate:
         return cost * self.per_second * MONTH_S if cost is not None and self.per_second is not None else None
 
     def projection(self) -> dict[str, float]:
-        """Return what a document may project of its target: the mean cost and tokens of a request."""
-        found = {}
-        if self.target.warm is not None and not self.unknown:
-            found["cost_per_request"] = self.target.warm
-        if self.target.input_mean is not None and self.target.output_mean is not None and not self.unknown:
-            found["tokens_per_request"] = self.target.input_mean + self.target.output_mean
-        return found
+        """Return what a document may project of its target: the mean cost and tokens of a request.
+
+        Raises RefusedError where they are not known, or from too few answers to hold a model to them.
+        """
+        cost, tokens = self.target.warm, self.target.tokens_mean
+        if self.unknown or cost is None or tokens is None:
+            raise RefusedError(f"nothing can be projected: {self.unknown[0] if self.unknown else 'no cost is known'}")
+        if self.answered < FEWEST_TO_PROJECT:
+            raise RefusedError(
+                f"{prompts_in_words(self.answered)} with an answer are too few to project from: a projection is what "
+                f"the target is held to, and needs {FEWEST_TO_PROJECT}",
+                hint="more captured requests with their answers; or write monitoring.projection yourself",
+            )
+        return {"cost_per_request": cost, "tokens_per_request": tokens}
 
     def to_json(self) -> dict[str, Any]:
         return {
             "prompts": self.prompts,
+            "answers_known": self.answered,
             "control": {**self.control.to_json(), "month_usd": self.month(self.control.warm)},
             "target": {**self.target.to_json(), "month_usd": self.month(self.target.warm)},
             "tokens_ratio": self.ratio,
@@ -257,6 +291,10 @@ def estimate(
     them are set.
     """
     migration = document.migration
+    answered = sum(prompt.answered for prompt in prompts)
+    unanswered = _unanswered(answered, len(prompts))
+    if unanswered is not None:
+        prompts = [replace(prompt, output_tokens=None, answer=None) for prompt in prompts]
     found = dict(counters or {})
     for name in ("current", "target"):
         side: Side = "current" if name == "current" else "target"
@@ -266,9 +304,14 @@ def estimate(
     assumed = []
     both = [(old, new) for old, new in zip(control.counts, target.counts, strict=True) if old and new]
     ratio = sum(new.input for _, new in both) / sum(old.input for old, _ in both) if both else None
-    if any(new.output is None for new in target.known) and ratio is not None:
-        target = replace(target, counts=_as_long(control, target, ratio))
-        assumed.append("answers of the target are as long as control's, in its own tokens")
+    if ratio is not None:
+        outputs = [old.output * ratio if old is not None and old.output is not None else None for old in control.counts]
+        measured, target = target, _answered_by(target, outputs)
+        if target != measured:
+            assumed.append("answers of the target are as long as control's, in its own tokens")
+    if unanswered is None and answered < len(prompts):
+        control, target = (_answered_by(side, [side.output_mean] * len(prompts)) for side in (control, target))
+        assumed.append(f"answers are known for {answered:,} of {len(prompts):,}: the others are as long on average")
     assumed += [
         f"images to {side.model} are as many tokens as {side.images} says" for side in (control, target) if side.images
     ]
@@ -280,6 +323,8 @@ def estimate(
     needs = _needs(document, control, target, per_second * peak) if per_second is not None else ()
     return Estimate(
         prompts=len(prompts),
+        answered=answered,
+        unanswered=unanswered,
         control=control,
         target=target,
         ratio=ratio,
@@ -349,8 +394,20 @@ async def _count(
     return replace(control, counts=tuple(recorded)), target
 
 
-def _prompts(number: int) -> str:
+def prompts_in_words(number: int) -> str:
     return "1 prompt" if number == 1 else f"{number:,} prompts"
+
+
+def _unanswered(answered: int, prompts: int) -> str | None:
+    """Say why the answers that are known say nothing of those that are not, None where they do."""
+    if not answered:
+        return "nothing is known of the answers: record usage, or the answers themselves"
+    if answered < min(prompts, FEWEST_ANSWERS):
+        return (
+            f"answers are known for {answered:,} of {prompts_in_words(prompts)}: too few to say how long the others "
+            f"are. It takes {FEWEST_ANSWERS}, or all of them"
+        )
+    return None
 
 
 def _failures(found: Sequence[Counted | ModelError], prompts: Sequence[Prompt]) -> tuple[Failure, ...]:
@@ -375,14 +432,13 @@ def _request(endpoint: Endpoint, system: str | None, prompt: Prompt) -> ChatRequ
     return ChatRequest(endpoint.model, prompt.messages, tools=prompt.tools, system=system, api_base=endpoint.api_base)
 
 
-def _as_long(control: SideEstimate, target: SideEstimate, ratio: float) -> tuple[Counted | None, ...]:
-    """Give the target's answers the length of control's where nothing else is known of them."""
-    return tuple(
-        replace(new, output=old.output * ratio)
-        if new and new.output is None and old and old.output is not None
-        else new
-        for old, new in zip(control.counts, target.counts, strict=True)
+def _answered_by(side: SideEstimate, outputs: Sequence[float | None]) -> SideEstimate:
+    """Give answers these lengths where nothing else is known of them."""
+    counts = (
+        replace(count, output=output) if count is not None and count.output is None else count
+        for count, output in zip(side.counts, outputs, strict=True)
     )
+    return replace(side, counts=tuple(counts))
 
 
 def _priced(side: SideEstimate, prompts: Sequence[Prompt]) -> SideEstimate:
@@ -400,8 +456,6 @@ def _priced(side: SideEstimate, prompts: Sequence[Prompt]) -> SideEstimate:
         cached = min(prompt.cached_tokens or 0, count.input)
         again = pricing.cost(facts, replace(usage, cached_tokens=cached))
         warm.append(price if again is None else again)
-    if side.known and not cold:
-        return replace(side, unpriced="nothing is known of the answers: record usage, or the answers themselves")
     return replace(side, cold=fmean(cold) if cold else None, warm=fmean(warm) if warm else None)
 
 
@@ -420,15 +474,10 @@ def _fitted(side: SideEstimate, endpoint: Endpoint, prompts: Sequence[Prompt]) -
 def _needs(document: Document, control: SideEstimate, target: SideEstimate, per_second: float) -> tuple[Need, ...]:
     """Return what both models must take a minute: the target at each stage, control at the start and to roll back."""
 
-    def tokens(side: SideEstimate) -> float | None:
-        if side.input_mean is None or side.output_mean is None:
-            return None
-        return side.input_mean + side.output_mean
-
     def need(stage: str, name: Side, share: float) -> Need:
         side = control if name == "current" else target
         limits = getattr(document.migration, name).limits
-        requests, each = per_second * 60 * share, tokens(side)
+        requests, each = per_second * 60 * share, side.tokens_mean
         return Need(stage, name, side.model, requests, each * requests if each is not None else None, limits)
 
     plan = plan_of(document.migration)
@@ -471,7 +520,7 @@ def _warnings(control: SideEstimate, target: SideEstimate, ratio: float | None) 
     for side in (target, control):
         if side.overflows:
             where = ", ".join(side.overflows[:_PLACES])
-            fits = "1 prompt does" if len(side.overflows) == 1 else f"{len(side.overflows):,} prompts do"
+            fits = f"{prompts_in_words(len(side.overflows))} {'does' if len(side.overflows) == 1 else 'do'}"
             found.append(f"CTX-01: {fits} not fit into the {side.context:,} tokens of {side.model}: {where}")
     facts = costmap.facts(target.model)
     if control.warm is not None and control.cold is not None and control.warm < control.cold:

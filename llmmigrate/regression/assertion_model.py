@@ -16,12 +16,14 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 
 from llmmigrate.document.model import Duration, File, Money, Text
 from llmmigrate.patterns import readable_pattern
 from llmmigrate.regression.json_answers import path_steps
+from llmmigrate.regression.language import NAMED
 from llmmigrate.schemas import check_schema
 
 
@@ -46,6 +48,12 @@ def _as_word(value: object) -> object:
     """Explain what YAML makes of a bare `no`."""
     if isinstance(value, bool):
         raise ValueError("YAML reads this as true or false: put it in quotes")
+    return value
+
+
+def _told(value: str) -> str:
+    if value not in NAMED:
+        raise ValueError(f"{value!r:.20} is no language that is told of answers: {', '.join(sorted(NAMED))}")
     return value
 
 
@@ -206,6 +214,8 @@ class AtPath(_OfJson):
         empty = any(getattr(self, name) is None for name in given - {"equals"})
         if empty or (len(given) != 1 and given != {"min", "max"}):
             raise ValueError("beside json_path stands one of exists, equals, one_of, contains, regex, or min and max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max")
         return self
 
 
@@ -288,9 +298,11 @@ class LengthIs(_Assertion):
 
 
 class Language(_Assertion):
-    """The language of the answer, as an ISO 639-1 code."""
+    """The language of the answer, as an ISO 639-1 code: one of those that are told."""
 
-    language: Annotated[str, BeforeValidator(_as_word), Field(pattern=r"^[a-z]{2,3}$")]
+    language: Annotated[
+        str, BeforeValidator(_as_word), AfterValidator(_told), WithJsonSchema({"enum": sorted(NAMED), "type": "string"})
+    ]
 
 
 class Latency(_Assertion):
@@ -309,7 +321,7 @@ class FinishReason(_Assertion):
     """Why the answer ended, in OpenAI's words: stop, length, tool_calls, content_filter; one of several."""
 
     finish_reason: Annotated[
-        list[Text],
+        list[Literal["stop", "length", "tool_calls", "content_filter"]],
         Field(min_length=1),
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
         AlsoWritten(type="string"),

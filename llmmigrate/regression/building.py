@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmmigrate.document.loader import placed
+from llmmigrate.document.loader import placed, worded
 from llmmigrate.document.prompts import decoded
-from llmmigrate.document.source import Path, Source
+from llmmigrate.document.source import Path, Source, dotted
 from llmmigrate.exceptions import Problem
 from llmmigrate.regression import assertion_model as asserted
 from llmmigrate.regression.assertion_model import Assertion, FileRef, Strict
@@ -29,8 +29,11 @@ Model = TypeVar("Model", bound=Strict)
 
 def placed_in(source: Source, detail: Any, under: Path = ()) -> Problem:
     """Place an error of the values' library; branches of unions, which begin with `~`, are no part of a path."""
-    loc = (*under, *(part for part in detail["loc"] if not str(part).startswith("~")))
-    return placed(source, {**detail, "loc": loc})
+    return placed(source, {**detail, "loc": (*under, *_written(detail["loc"]))})
+
+
+def _written(loc: Path) -> Path:
+    return tuple(part for part in loc if not str(part).startswith("~"))
 
 
 class Builder:
@@ -182,7 +185,8 @@ class Builder:
                 tools = _TOOLS.validate_python(listed)
             except ValidationError as error:
                 first = error.errors()[0]
-                self._note(path, f"{tools.file} is no list of tools: {first['msg']} (at {first['loc']})")
+                where = dotted(_written(first["loc"]))
+                self._note(path, f"{tools.file} is no list of tools: {where + ': ' if where else ''}{worded(first)}")
                 return ()
         made: list[dict[str, Any]] = []
         for tool in tools or ():

@@ -54,8 +54,11 @@ def captured(samples: Sequence[Sample], *, arm: str | None = "control") -> tuple
         try:
             asks = _asks(sample, leave)
             answer = _answer(sample)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            leave(f"a sample: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        except (json.JSONDecodeError, TypeError, KeyError, AttributeError, RecursionError):
+            leave("a sample: it is not as routers write them")
+            continue
+        except ValueError as error:
+            leave(f"a sample: {str(error).splitlines()[0]}")
             continue
         key = json.dumps([sample.input_type, asks], sort_keys=True)
         found.setdefault(key, (asks, sample.input_type, []))[2].append(answer)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from llmmigrate.document.loader import worded
 from llmmigrate.document.source import dotted
 from llmmigrate.redaction import secret_in
 from llmmigrate.regression.suite_model import WrittenCase
@@ -49,7 +50,9 @@ def asked_of(request: Mapping[str, Any], leave: Leave) -> dict[str, Any]:
         case["input"] = first["content"]
     else:
         case["messages"] = plain
-    tools = request.get("tools") or [{"type": "function", "function": one} for one in request.get("functions") or ()]
+    functions = request.get("functions")
+    legacy_tools = [{"type": "function", "function": one} for one in functions] if isinstance(functions, list) else []
+    tools = request.get("tools") or legacy_tools
     if tools:
         case["tools"] = tools
     choice = request.get("tool_choice", request.get("function_call"))
@@ -120,5 +123,5 @@ def unfit(case: dict[str, Any]) -> str | None:
         WrittenCase.model_validate(case)
     except ValidationError as error:
         first = error.errors()[0]
-        return f"{dotted(tuple(part for part in first['loc'] if not str(part).startswith('~')))}: {first['msg']}"
+        return f"{dotted(tuple(part for part in first['loc'] if not str(part).startswith('~')))}: {worded(first)}"
     return None

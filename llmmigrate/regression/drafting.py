@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,17 +21,15 @@ from llmmigrate.patterns import Undecided
 from llmmigrate.regression.assertion_model import Assertion
 from llmmigrate.regression.assertions import evaluate
 from llmmigrate.regression.captured import Captured, captured, case_of
+from llmmigrate.regression.equivalence_power import DEFAULT_CASES
 from llmmigrate.regression.given import NO_HOOKS, Given, Hooks
 from llmmigrate.regression.inferring import inferred, shape
 from llmmigrate.regression.json_answers import embedded_json, read_json
-from llmmigrate.regression.writing import Ids, Imported, with_defaults
+from llmmigrate.regression.writing import Ids, Imported, LeftOut, with_defaults
 from llmmigrate.store.telemetry import Sample
 
 POOL = 500
-"""Requests of one input type that are chosen from."""
-
-ALIKE = 0.15
-"""Requests whose words and answers differ by less (Jaccard distance) are taken for the same."""
+"""Requests of one input type that are chosen from; as many as there are to be cases, where those are more."""
 
 _ASSERTION: TypeAdapter[Assertion] = TypeAdapter(Assertion)
 _WORD = re.compile(r"\w+")
@@ -36,15 +37,17 @@ _DIGITS = re.compile(r"\d+")
 _NO_WORDS = frozenset({"the", "a", "an", "of", "to", "and", "in", "is", "for", "on", "my", "i", "it", "you"})
 
 
+@dataclass(frozen=True, slots=True)
+class Drafted(Imported):
+    """A draft; `requests` are the different ones that it was chosen from."""
+
+    requests: int
+
+
 def draft(
-    samples: Sequence[Sample],
-    *,
-    arm: str | None = "control",
-    per_type: int = 5,
-    most: int = 40,
-    hooks: Hooks = NO_HOOKS,
-) -> Imported:
-    """Return a suite of at most `most` cases, `per_type` of each input type, from samples with the answers of one arm.
+    samples: Sequence[Sample], *, arm: str | None = "control", most: int = DEFAULT_CASES, hooks: Hooks = NO_HOOKS
+) -> Drafted:
+    """Return a suite of at most `most` cases, as many of each input type, from samples with the answers of one arm.
 
     `hooks` tell languages and refusals; without them nothing is proposed about either. Calls the hooks alone.
     """
@@ -52,9 +55,9 @@ def draft(
     by_type: dict[str, list[Captured]] = {}
     for request in requests:
         by_type.setdefault(request.input_type, []).append(request)
-    chosen = [diverse(some[:POOL], per_type) for some in by_type.values()]
-    turns = [some[place] for place in range(per_type) for some in chosen if place < len(some)]
-    taken = set(map(id, turns[:most]))
+    pools = [some[: max(POOL, most)] for some in by_type.values()]
+    chosen = list(islice(_in_turn([diverse(pool) for pool in pools]), most))
+    taken = set(map(id, chosen))
     ids = Ids()
     cases = []
     for some in by_type.values():
@@ -63,7 +66,37 @@ def draft(
                 kind, assertions = proposed(request, some, hooks)
                 more = {"kind": kind, **({"assert": assertions} if assertions else {})}
                 cases.append(case_of(request, ids, **more))
-    return Imported(with_defaults(cases), left.all())
+    not_taken = _not_taken(requests, pools, len(cases), most)
+    return Drafted(with_defaults(cases), (*not_taken, *left.all()), len(requests))
+
+
+def _not_taken(
+    requests: Sequence[Captured], pools: Sequence[Sequence[Captured]], cases: int, most: int
+) -> Iterator[LeftOut]:
+    """Say how many requests became no case, and why."""
+    beyond = len(requests) - sum(map(len, pools))
+    rest = len(requests) - cases
+    reasons = {f"the suite has the {most:,} cases that it may have": rest}
+    if cases < most:
+        reasons = {
+            "the user's last words are those of another one, but for figures and order": rest - beyond,
+            f"no more than {max(POOL, most):,} of one input type are looked at": beyond,
+        }
+    for words, number in reasons.items():
+        if number:
+            yield LeftOut("requests", f"{number:,} of {len(requests):,}: {words}")
+
+
+def _in_turn(ways: Sequence[Iterator[Captured]]) -> Iterator[Captured]:
+    """Yield one of each in turn, until none has any left."""
+    waiting = deque(ways)
+    while waiting:
+        one = next(waiting[0], None)
+        if one is None:
+            waiting.popleft()
+        else:
+            yield one
+            waiting.rotate(-1)
 
 
 def drafted_text(samples: Sequence[Sample], made: Imported) -> str:
@@ -75,21 +108,15 @@ def drafted_text(samples: Sequence[Sample], made: Imported) -> str:
     )
 
 
-def diverse(requests: Sequence[Captured], most: int) -> list[Captured]:
-    """Choose requests that differ: the one asked most often, then always the one least like those chosen (k-centre)."""
-    if not requests:
-        return []
+def diverse(requests: Sequence[Captured]) -> Iterator[Captured]:
+    """Yield requests that differ: the one asked most often, then always the one least like those before (k-centre)."""
     marks = [_marks(request) for request in requests]
-    first = max(range(len(requests)), key=lambda number: len(requests[number].answers))
-    chosen = [first]
-    nearest = [_distance(mark, marks[first]) for mark in marks]
-    while len(chosen) < most:
-        far = max(range(len(requests)), key=lambda number: nearest[number])
-        if nearest[far] <= ALIKE:
-            break
-        chosen.append(far)
-        nearest = [min(near, _distance(mark, marks[far])) for near, mark in zip(nearest, marks, strict=True)]
-    return [requests[number] for number in chosen]
+    nearest = [math.inf] * len(requests)
+    chosen = max(range(len(requests)), key=lambda number: len(requests[number].answers), default=0)
+    while any(nearest):
+        yield requests[chosen]
+        nearest = [min(near, _distance(mark, marks[chosen])) for near, mark in zip(nearest, marks, strict=True)]
+        chosen = max(range(len(requests)), key=lambda number: nearest[number])
 
 
 def _marks(request: Captured) -> frozenset[str]:

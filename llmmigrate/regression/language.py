@@ -80,6 +80,9 @@ _COMMON = {
 }
 _LATIN = ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "pl", "tr", "id")
 _CYRILLIC = ("ru", "uk", "bg")
+NAMED = frozenset({*_COMMON, "zh", *(name for _, _, name in _SCRIPTS if len(name) == 2)})
+"""The languages that are told."""
+
 _PROFILES = {
     language: frozenset(word for word in words.split() if len(word) > 1 or not word.isascii())
     for language, words in _COMMON.items()

@@ -38,8 +38,14 @@ def import_openai(raw: bytes, name: str, *, expect: Expect = "equals") -> Import
 
         try:
             case = _case(line, expect, ids, leave)
-        except (ValueError, RecursionError) as error:
-            leave(f"a line: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}")
+        except json.JSONDecodeError as error:
+            leave(f"a line: it is no JSON from column {error.colno} on")
+            continue
+        except RecursionError:
+            leave("a line: it is nested too deeply")
+            continue
+        except ValueError as error:
+            leave(f"a line: {str(error).splitlines()[0]}")
             continue
         if len(cases) == MAX_CASES:
             leave(f"lines beyond {MAX_CASES:,}: a suite has no more cases")
@@ -92,7 +98,8 @@ def _asserted(answer: Any, expect: Expect, leave: Leave) -> list[dict[str, Any]]
 
 def _of_message(message: Mapping[str, Any], expect: Expect, leave: Leave) -> list[dict[str, Any]]:
     asserts: list[dict[str, Any]] = []
-    calls = [_expected_call(call) for call in message.get("tool_calls") or ()]
+    called = message.get("tool_calls")
+    calls = [_expected_call(call) for call in called] if isinstance(called, list) else []
     if None in calls:
         leave("an expected call whose arguments are no JSON object")
         return []

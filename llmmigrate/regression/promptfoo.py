@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from pydantic import ValidationError
 
 from llmmigrate.document.prompts import decoded
 from llmmigrate.document.source import Path, Source, read
-from llmmigrate.exceptions import DocumentInvalid
 from llmmigrate.regression.chat_requests import unfit
 from llmmigrate.regression.promptfoo_assertions import NotTaken, taken
 from llmmigrate.regression.promptfoo_tests import (
@@ -31,6 +31,7 @@ from llmmigrate.regression.promptfoo_tests import (
     mapping,
     of_row,
     texts_in,
+    yaml_1_2,
 )
 from llmmigrate.regression.suite_files import FileReader, no_files
 from llmmigrate.regression.suite_model import MAX_CASES, MAX_REPETITIONS, Asked
@@ -59,17 +60,22 @@ class _Prompt:
 
 @dataclass(frozen=True)
 class _Test:
-    """A test as it is written, and its place."""
+    """A test as it is written, its place in the configuration, and the folder that the paths of its `vars` begin at."""
 
     data: Mapping[str, Any]
-    where: str
+    at: Path
+    folder: str
 
 
-def import_promptfoo(raw: bytes, name: str, *, files: FileReader = no_files) -> Imported:
-    """Read a configuration; `files` reads those it names, by path. Raises DocumentInvalid where it is unreadable."""
+def import_promptfoo(raw: bytes, name: str, *, files: FileReader = no_files, folder: str | None = "") -> Imported:
+    """Read a configuration; `files` reads those it names, by path, and `folder` is its own inside the project.
+
+    None stands for a configuration outside of it: paths begin at its folder, and texts in files become the suite's own,
+    which can name no such file. Raises DocumentInvalid where it is unreadable.
+    """
     source = read(raw, name)
     data = as_yaml_1_2(source, raw.decode("utf-8-sig"))
-    return _Importer(Source(name, data, source.places, source.spans), files).imported()
+    return _Importer(Source(name, data, source.places, source.spans), files, folder).imported()
 
 
 class _Leaving:
@@ -84,11 +90,15 @@ class _Leaving:
 
 
 class _Importer:
-    def __init__(self, source: Source, files: FileReader) -> None:
+    def __init__(self, source: Source, files: FileReader, folder: str | None) -> None:
         self._source = source
         self._files = files
+        self._folder = folder or ""
+        self._named = folder is not None
         self._left_out: list[LeftOut] = []
         self._ids = Ids()
+        self._mappings: dict[str, dict[str, Any]] = {}
+        self._default_unread = False
 
     def imported(self) -> Imported:
         config = self._source.data
@@ -118,8 +128,41 @@ class _Importer:
         problem = self._source.problem(path, "")
         self._left_out.append(LeftOut(f"{self._source.name}:{problem.line}:{problem.column}", what))
 
+    def _path(self, written: str, folder: str | None = None) -> str:
+        """Return a path as it is written in a folder, the configuration's own by default, as one of the project."""
+        inside = self._folder if folder is None else folder
+        return posixpath.normpath(posixpath.join(inside, written.removeprefix("file://")))
+
+    def _text_of(self, path: str) -> dict[str, str] | str:
+        """Return a file as a suite names it, or its text where it cannot be named; raises ValueError."""
+        return {"file": self._path(path)} if self._named else self._read(path)
+
     def _read(self, path: str) -> str:
-        return decoded(self._files(path.removeprefix("file://").removeprefix("./")), path)
+        return decoded(self._files(self._path(path)), path)
+
+    def _mapping_in(self, path: str) -> dict[str, Any]:
+        """Read a file of the project that holds a mapping; raises ValueError."""
+        if path not in self._mappings:
+            if "*" in path or not path.endswith((".yaml", ".yml", ".json")):
+                raise ValueError(f"{path}: only single YAML and JSON files are read")
+            text = decoded(self._files(path), path)
+            found = _json(text, path) if path.endswith(".json") else yaml_1_2(text, path)
+            if not isinstance(found, dict):
+                raise ValueError(f"{path} holds no mapping")
+            self._mappings[path] = found
+        return self._mappings[path]
+
+    def _vars(self, written: Any, folder: str) -> dict[str, Any]:
+        """Return variables: a mapping, or the file or files that hold them, of which the last one counts."""
+        if written is None or isinstance(written, dict):
+            return written or {}
+        paths = written if isinstance(written, list) else [written]
+        if not all(isinstance(path, str) and path for path in paths):
+            raise ValueError("neither a mapping nor the path of a file")
+        found: dict[str, Any] = {}
+        for path in paths:
+            found |= self._mapping_in(self._path(path, folder))
+        return found
 
     def _repeat(self, options: Any) -> int | None:
         options = options if isinstance(options, dict) else {}
@@ -145,7 +188,7 @@ class _Importer:
         for key in _ASKED:
             value = config.get(key)
             if isinstance(value, str) and value.startswith("file://") and value.endswith(".json"):
-                value = {"file": value.removeprefix("file://").removeprefix("./")}
+                value = {"file": self._path(value)} if self._named else None
             try:
                 Asked.model_validate({key: value})
             except ValidationError:
@@ -208,26 +251,28 @@ class _Importer:
         return data if chat else [{"role": "user", "content": text}]
 
     def _default(self, default: Any) -> Mapping[str, Any]:
-        if isinstance(default, str):
-            self._leave(("defaultTest",), f"defaultTest in another file, {default}")
-        if not isinstance(default, dict):
+        try:
+            data = self._mapping_in(self._path(default)) if isinstance(default, str) else mapping(default)
+            data = {**data, "vars": self._vars(data.get("vars"), self._folder)}
+        except (ValueError, RecursionError) as error:
+            self._leave(("defaultTest", "vars"), f"what is in defaultTest: {error}")
+            self._default_unread = True
             return {}
-        for key in default.keys() - _KNOWN_TEST:
+        for key in data.keys() - _KNOWN_TEST:
             self._leave(("defaultTest", key), f"{key} of defaultTest")
-        return default
+        return data
 
     def _tests(self, tests: Any, path: Path) -> Iterator[_Test]:
         for number, test in enumerate(tests if isinstance(tests, list) else [tests]):
             at = (*path, number) if isinstance(tests, list) else path
-            place = self._source.problem(at, "")
-            where = f"{place.line}:{place.column}"
             if isinstance(test, dict) and "path" not in test:
-                yield _Test(test, where)
+                yield _Test(test, at, self._folder)
                 continue
             file = test if isinstance(test, str) else str(test.get("path")) if isinstance(test, dict) else ""
+            folder = posixpath.dirname(self._path(file))
             try:
-                yield from (_Test(one, where) for one in self._tests_of(file))
-            except (ValueError, DocumentInvalid, csv.Error, RecursionError) as error:
+                yield from (_Test(one, at, folder) for one in self._tests_of(file))
+            except (ValueError, csv.Error, RecursionError) as error:
                 self._leave(at, f"the tests of {file!r:.80}: {str(error).splitlines()[0]}")
 
     def _tests_of(self, file: str) -> list[Mapping[str, Any]]:
@@ -239,20 +284,25 @@ class _Importer:
             return [of_row(row) for row in csv.DictReader(io.StringIO(text))]
         found: Any
         if ending == "jsonl":
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [_json(line, file, at) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]
         elif ending == "json":
-            found = json.loads(text)
+            found = _json(text, file)
         else:
-            indented = "\n".join(f"  {line}" for line in text.splitlines())
-            nested = f"tests:\n{indented}\n"
-            found = as_yaml_1_2(read(nested.encode(), file), nested)["tests"]
+            found = yaml_1_2(text, file)
+        found = [found] if isinstance(found, dict) else found
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise ValueError("it is no list of tests")
         return found
 
     def _cases(self, test: _Test, default: Mapping[str, Any], prompts: list[_Prompt]) -> Iterator[dict[str, Any]]:
-        left = _Leaving(self._left_out, f"{self._source.name}:{test.where}")
+        place = self._source.problem(test.at, "")
+        left = _Leaving(self._left_out, f"{place.file}:{place.line}:{place.column}")
         data = test.data
+        try:
+            own = self._vars(data.get("vars"), test.folder)
+        except (ValueError, RecursionError) as error:
+            self._leave((*test.at, "vars"), f"a test whose vars cannot be read: {error}")
+            return
         for key in data.keys() - _KNOWN_TEST:
             left(f"{key} of a test")
         if data.get("threshold", default.get("threshold")) is not None:
@@ -262,7 +312,7 @@ class _Importer:
             left(f"options.{key} of a test")
         assertions = self._assertions(data, default, options, left)
         about = _about(data, {**mapping(default.get("metadata")), **mapping(data.get("metadata"))}, left)
-        variables = self._variables({**mapping(default.get("vars")), **mapping(data.get("vars"))}, left)
+        variables = self._variables({**default.get("vars", {}), **own}, left)
         if variables is None:
             return
         for choice in choices(variables, expand=not options.get("disableVarExpansion")):
@@ -270,7 +320,7 @@ class _Importer:
                 case = self._case(prompt, choice, options, left)
                 if case is None:
                     continue
-                said = next((choice[name] for name in mapping(data.get("vars")) if name in choice), None)
+                said = next((choice[name] for name in own if name in choice), None)
                 words = str(data.get("description") or said or prompt.label or "case")
                 whole = {
                     "id": self._ids.of(f"{prompt.label} {words}" if len(prompts) > 1 else words),
@@ -298,6 +348,9 @@ class _Importer:
         unknown = sorted({name.partition(".")[0] for name in names} - variables.keys())
         if any(not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", name, re.ASCII) for name in names):
             left(f"a prompt that computes: {sorted(names)[:3]}")
+            return None
+        if unknown and self._default_unread:
+            left(f"a test whose {', '.join(unknown)} may stand in defaultTest, which could not be read")
             return None
         if unknown:
             left(f"{', '.join(unknown)} is in no vars, and empty in promptfoo: it is an empty text here")
@@ -368,13 +421,25 @@ class _Importer:
                 if not value.endswith(_TEXTS) or "*" in value:
                     left(f"a test whose variable {name} is the file {value!r:.80}: only single text files are taken")
                     return None
-                found[name] = {"file": value.removeprefix("file://").removeprefix("./")}
+                try:
+                    found[name] = self._text_of(value)
+                except ValueError as error:
+                    left(f"a test whose variable {name} is a file: {error}")
+                    return None
             elif any(_LOGIC.search(text) for text in texts_in(value)):
                 left(f"a test whose variable {name} has filters, conditions or env")
                 return None
             else:
                 found[name] = value
         return composed(found)
+
+
+def _json(text: str, name: str, first: int = 1) -> Any:
+    """Read JSON that begins at a line of a file; raises ValueError with the place."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name}:{first + error.lineno - 1}:{error.colno}: this is no JSON") from error
 
 
 def _about(data: Mapping[str, Any], metadata: Mapping[str, Any], left: _Leaving) -> dict[str, Any]:

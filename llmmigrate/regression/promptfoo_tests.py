@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmmigrate.document.source import Path, Source
+from llmmigrate.document.source import Path, Source, read
+from llmmigrate.exceptions import DocumentInvalid
 from llmmigrate.regression.promptfoo_assertions import KNOWN
 from llmmigrate.regression.suite_model import MAX_CASES
 from llmmigrate.regression.variables import UnknownVariable, filled
@@ -35,6 +36,16 @@ def as_yaml_1_2(source: Source, text: str, value: Any = None, path: Path = ()) -
         if (":" in raw or "_" in raw) if isinstance(value, float) else not plain.fullmatch(raw):
             return raw
     return value
+
+
+def yaml_1_2(text: str, name: str) -> Any:
+    """Read YAML of any kind, a list or a mapping, as promptfoo does; raises ValueError with the line."""
+    nested = "it:\n" + "".join(f"  {line}\n" for line in text.splitlines())
+    try:
+        return as_yaml_1_2(read(nested.encode(), name), nested)["it"]
+    except DocumentInvalid as error:
+        first = error.problems[0]
+        raise ValueError(f"{name}:{max(1, first.line - 1)}:{max(1, first.column - 2)}: {first.message}") from error
 
 
 def composed(variables: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Imported:
     data: dict[str, Any]
     left_out: tuple[LeftOut, ...]
 
+    @property
+    def asserting(self) -> int:
+        """How many cases can show that nothing got worse: those that assert anything, known failures aside."""
+        return sum(bool(case.get("assert")) and case.get("kind") != "failure" for case in self.data["cases"])
+
     def text(self, *heading: str) -> str:
         """Return the suite as YAML, below a heading and what was left out; raises ValueError as `written` does."""
         comments = [*heading]
@@ -95,7 +100,7 @@ def written(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
         back = read(text.encode("utf-8"), "suite").data
         same = json.dumps(back, sort_keys=True) == json.dumps(data, sort_keys=True)
     except (TypeError, yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
-        raise ValueError(f"this cannot be written as YAML: {type(error).__name__}") from error
+        raise ValueError("this cannot be written as YAML: it is nested too deeply, or not plain data") from error
     except DocumentInvalid as error:
         raise ValueError(f"this cannot be written as a suite: {error.problems[0].message}") from error
     if not same:
