@@ -60,7 +60,11 @@ class Terminal:
                     while self._read(0.05) and select.select([self.fd], [], [], 0)[0]:
                         pass
                     return os.waitstatus_to_exitcode(status)
-        _, status = os.waitpid(self.pid, 0)
+        ended, status = os.waitpid(self.pid, os.WNOHANG if self._read(0) else 0)
+        if not ended:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            pytest.fail(f"it did not end within {seconds:g} s:\n{self.text}")
         return os.waitstatus_to_exitcode(status)
 
 

@@ -179,7 +179,7 @@ def test_a_suite_tells_a_real_model_that_is_cut_off_from_one_that_is_not(served,
     told = json.loads(out)
     assert (told["verdict"], told["kept"]) == ("fail", 48), "control's answers are those of the run before"
     [ends] = [one for one in told["invariants"] if one["invariant"] == "format: finish_reason"]
-    assert len(ends["flips"]) == ends["passed_on_control"]
+    assert ends["passed_on_control"] - len(ends["flips"]) <= 2, "an answer of three tokens may be whole"
     assert any(one["trait"] == "words" and one["change"] < -0.5 for one in told["changed"]["traits"])
     assert "finish_reason" in (tmp_path / "s.html").read_text("utf-8")
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, wraps
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
@@ -280,6 +281,11 @@ def project(context: typer.Context, format: Format | None = None) -> Project:  #
     if format is not None:
         found.format = format
     return found
+
+
+def set_from_handler(event: Event) -> None:
+    """Set an event from a signal's handler: by a thread, for the handler may have cut into the event's own lock."""
+    Thread(target=event.set, daemon=True).start()
 
 
 def git_identity() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmmigrate.cli.context import Format, Project, exits, project
+from llmmigrate.cli.context import Format, Project, exits, project, set_from_handler
 from llmmigrate.cli.render import state_line
 from llmmigrate.exceptions import ExitCode, RefusedError
 from llmmigrate.lifecycle import RouteState, Transition
@@ -74,7 +74,7 @@ def run(
         return int(next((item.error.exit_code for item in rounds if item.error is not None), ExitCode.DONE))
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: set_from_handler(stop))
     controller.run(stop)
     tool.say("Ended in order.")
     return int(ExitCode.DONE)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project, steps
+from llmmigrate.cli.context import TARGETS, Format, MaybeTarget, Project, exits, project, set_from_handler, steps
 from llmmigrate.cli.render import after_failed_suite, state_line
 from llmmigrate.exceptions import (
     DocumentError,
@@ -191,13 +192,12 @@ class _Way:
 
     def wait(self, result: UpgradeResult, seconds: float) -> UpgradeResult:
         """Look again and again until there is no more to wait for; ^C ends the waiting, and nothing else."""
-        try:
-            with _live(self._run) as show:
-                while result.exit_code is ExitCode.HOLD:
-                    show(self._scene(result))
-                    time.sleep(seconds)
+        with _interrupted() as enough, _live(self._run) as show:
+            while result.exit_code is ExitCode.HOLD and not enough.is_set():
+                show(self._scene(result))
+                if not enough.wait(seconds):
                     result = self.advance()
-        except KeyboardInterrupt:
+        if enough.is_set():
             self._run.say(f"{self._route} goes on without you, as long as llmmigrate run is alive.")
         return result
 
@@ -218,6 +218,22 @@ class _Way:
         self._run.say(f"  {why.reason}")
         if after.phase == "shadow" and after.status == "running":
             self._run.say(_CONNECT.format(route=self._route))
+
+
+@contextmanager
+def _interrupted() -> Iterator[Event]:
+    """Give what the first ^C sets, in place of cutting off whatever is under way; a second one does that."""
+    enough = Event()
+
+    def first(*_: object) -> None:
+        set_from_handler(enough)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield enough
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
