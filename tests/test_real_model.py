@@ -170,7 +170,7 @@ def test_a_suite_tells_a_real_model_that_is_cut_off_from_one_that_is_not(served,
     told = json.loads(alike[1])
     assert (told["calls"], told["errors"]) == (72, {})
     [ends] = [one for one in told["invariants"] if one["invariant"] == "format: finish_reason"]
-    assert ends["flips"] == []
+    assert len(ends["flips"]) <= 1, "an answer may end at the limit, and now and then beyond it"
     assert ends["passed_on_control"] >= 8, "the questions have short answers"
 
     with_endpoints(file, served.address, most=3)
