@@ -82,7 +82,7 @@ def _notes(route: RouteOverview, now: datetime, *, wide: bool) -> list[str]:
     if route.profile == "demo":
         notes.append("profile demo: lowered minimum counts, no evidence for real users")
     if state.version:
-        notes.append(f"history: {state.version} rows, head {state.head_hash[:12]}")
+        notes.append(f"history: {state.version} {'row' if state.version == 1 else 'rows'}, head {state.head_hash[:12]}")
     if route.forsaken:
         notes.append("nobody is watching: routers serve control. Start llmmigrate run")
     notes += _losses(route.figures.get("candidate", {}))
