@@ -206,7 +206,7 @@ def test_every_shipped_scenario_can_be_read_and_is_described():
     ("text", "line", "words"),
     [
         ("trafic: {rps: 2}", 2, "no such key"),
-        ("traffic: {rps: 0}", 2, "greater than 0"),
+        ("traffic: {rps: 0}", 2, "more than 0"),
         ("changes:\n  - {errors: 5}", 3, "unit"),
         ("changes:\n  - {since: regression, errors: 5%}", 3, "pattern"),
         ("control: {latency_p50: 3s, latency_p99: 2s}", 1, "below the p99"),

@@ -222,8 +222,8 @@ _TYPES = {
     "float_type": "a number",
 }  # fmt: skip
 _BOUNDS = {
-    "greater_than_equal": "{ge} or more", "greater_than": "more than {gt}",
-    "less_than_equal": "{le} at most", "less_than": "less than {lt}",
+    "greater_than_equal": "{ge:,.12g} or more", "greater_than": "more than {gt:,.12g}",
+    "less_than_equal": "{le:,.12g} at most", "less_than": "less than {lt:,.12g}",
     "string_too_long": "a text of {max_length} characters at most",
     "too_short": "a list of {min_length} or more", "too_long": "a list of {max_length} at most",
     "string_pattern_mismatch": "written as the pattern {pattern} says",
