@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from llmmigrate.cli import estimating
 from llmmigrate.document import load_text
 from llmmigrate.exceptions import ModelError, RefusedError
-from llmmigrate.foresight.estimate import FEWEST_ANSWERS, FEWEST_TO_PROJECT, MONTH_S, Prompt, estimate
+from llmmigrate.foresight.estimate import FEWEST_ANSWERS, estimate
+from llmmigrate.foresight.estimated import FEWEST_TO_PROJECT, MONTH_S, Prompt
 from llmmigrate.foresight.prompts import read_prompts
 from llmmigrate.models import costmap, pricing
 from llmmigrate.models.base import Usage

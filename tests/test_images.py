@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmmigrate.exceptions import ModelError, RefusedError
-from llmmigrate.foresight.estimate import Prompt, estimate
+from llmmigrate.foresight.estimate import estimate
+from llmmigrate.foresight.estimated import Prompt
 from llmmigrate.models import ChatRequest
 from llmmigrate.models.image_tokens import MOST_PATCHES, RULES, image_tokens, rule_of
 from llmmigrate.models.images import MOST_BYTES, attachments, is_elsewhere, size_of, without_attachments

@@ -16,7 +16,7 @@ from llmmigrate.files import replace_file
 
 if TYPE_CHECKING:
     from llmmigrate.document import Document
-    from llmmigrate.foresight.estimate import Estimate, SideEstimate
+    from llmmigrate.foresight.estimated import Estimate, SideEstimate
 
 _SHOWN = 3
 
@@ -134,7 +134,7 @@ def _amount(name: str, value: float) -> str | int:
 
 
 def _print(run: Project, document: Document, told: Estimate, wrong: list[str]) -> None:
-    from llmmigrate.foresight.estimate import prompts_in_words
+    from llmmigrate.foresight.estimated import prompts_in_words
 
     run.say(f"{document.route} {document.revision}: {prompts_in_words(told.prompts)}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmmigrate.exceptions import RefusedError
-from llmmigrate.foresight.estimate import Prompt
+from llmmigrate.foresight.estimated import Prompt
 from llmmigrate.models.anything import items, mapping
 from llmmigrate.preflight import Asked, Unreadable, read_requests
 
