@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -11,7 +11,21 @@ from llmmigrate.exceptions import DocumentInvalid, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
-_TOO_DEEP = "nested too deeply for a migration document"
+
+
+class Wording(NamedTuple):
+    """What errors call a file that is read, and what they advise: of one with no keys, too large, or too deep."""
+
+    shape: str
+    large: str
+    deep: str
+
+
+DOCUMENT = Wording(
+    "a migration document is a mapping of keys, starting with revision and route",
+    "a migration document is a few kB",
+    "nested too deeply for a migration document",
+)
 Path = tuple[str | int, ...]
 
 _Resolver = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -49,19 +63,19 @@ def dotted(path: Path) -> str:
     return text
 
 
-def read(raw: bytes, name: str) -> Source:
-    """Parse one document; raises DocumentInvalid with file, line and column.
+def read(raw: bytes, name: str, *, wording: Wording = DOCUMENT) -> Source:
+    """Parse one file; raises DocumentInvalid with file, line and column.
 
     Anchors, aliases, tags, several documents in a file and duplicate keys are refused. Dates stay text.
     """
     if len(raw) > MAX_BYTES:
-        raise _single(name, 1, 1, f"the file is larger than {MAX_BYTES:,} bytes; a migration document is a few kB")
+        raise _single(name, 1, 1, f"the file is larger than {MAX_BYTES:,} bytes: {wording.large}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _single(name, 1, 1, f"not UTF-8 text (byte {error.start})") from error
     try:
-        _refuse_aliases(text, name)
+        _refuse_aliases(text, name, wording.deep)
         node = yaml.compose(text, Loader=_Resolver)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -69,11 +83,11 @@ def read(raw: bytes, name: str) -> Source:
         words = f"not valid YAML: {error.problem or error.context}"
         if "\\t" in words or "cannot start any token" in words:
             words = f"{words}: indent with spaces, and quote what begins with a sign"
-        raise _single(name, line, column, _TOO_DEEP if "nesting" in words else words) from error
+        raise _single(name, line, column, wording.deep if "nesting" in words else words) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise _single(name, 1, 1, "not valid YAML: unreadable characters or too deeply nested") from error
     if not isinstance(node, yaml.MappingNode):
-        raise _single(name, 1, 1, "a migration document is a mapping of keys, starting with revision and route")
+        raise _single(name, 1, 1, wording.shape)
     reader = _Reader(name)
     data = reader.value(node, ())
     if reader.problems:
@@ -85,7 +99,7 @@ def _single(name: str, line: int, column: int, message: str) -> DocumentInvalid:
     return DocumentInvalid([Problem(name, line, column, "", message)])
 
 
-def _refuse_aliases(text: str, name: str) -> None:
+def _refuse_aliases(text: str, name: str, too_deep: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_Resolver):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -93,7 +107,7 @@ def _refuse_aliases(text: str, name: str) -> None:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             message = "anchors and aliases are not allowed: write it out"
         elif depth > MAX_DEPTH:
-            message = _TOO_DEEP
+            message = too_deep
         if message is not None:
             mark = event.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)

@@ -13,11 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from llmmigrate import scaffold
 from llmmigrate.document.loader import placed
 from llmmigrate.document.model import Duration, File, Money, Share, Text
-from llmmigrate.document.source import read
+from llmmigrate.document.source import Wording, read
 from llmmigrate.exceptions import DocumentInvalid, Problem, TargetNotFound
 from llmmigrate.metrics.counting import Arm
 
 DEFAULT = "no-change"
+
+_WORDING = Wording(
+    "a scenario is a mapping of keys such as description, traffic and changes",
+    "a scenario is a few kB",
+    "nested too deeply",
+)
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -188,7 +194,7 @@ def load(named: str | None) -> Loaded:
     except OSError as error:
         hint = f"a file, or one of {', '.join(known)}"
         raise TargetNotFound(f"there is no scenario {named!r} ({error.strerror})", hint=hint) from error
-    source = read(raw, file.name)
+    source = read(raw, file.name, wording=_WORDING)
     try:
         scenario = Scenario.model_validate(source.data)
     except ValidationError as error:

@@ -23,6 +23,7 @@ from llmmigrate.document.source import Path, Source, read
 from llmmigrate.regression.chat_requests import unfit
 from llmmigrate.regression.promptfoo_assertions import NotTaken, taken
 from llmmigrate.regression.promptfoo_tests import (
+    WORDING,
     as_yaml_1_2,
     choices,
     composed,
@@ -73,7 +74,7 @@ def import_promptfoo(raw: bytes, name: str, *, files: FileReader = no_files, fol
     None stands for a configuration outside of it: paths begin at its folder, and texts in files become the suite's own,
     which can name no such file. Raises DocumentInvalid where it is unreadable.
     """
-    source = read(raw, name)
+    source = read(raw, name, wording=WORDING)
     data = as_yaml_1_2(source, raw.decode("utf-8-sig"))
     return _Importer(Source(name, data, source.places, source.spans), files, folder).imported()
 

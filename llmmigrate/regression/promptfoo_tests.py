@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmmigrate.document.source import Path, Source, read
+from llmmigrate.document.source import Path, Source, Wording, read
 from llmmigrate.exceptions import DocumentInvalid
 from llmmigrate.regression.promptfoo_assertions import KNOWN
 from llmmigrate.regression.suite_model import MAX_CASES
@@ -20,6 +20,13 @@ from llmmigrate.regression.variables import UnknownVariable, filled
 
 _TRUTH = re.compile(r"true|false", re.IGNORECASE)
 _INTEGER = re.compile(r"[-+]?([0-9]+|0x[0-9a-fA-F]+)")
+
+
+WORDING = Wording(
+    "a promptfoo configuration is a mapping of keys such as prompts and tests",
+    "write fewer tests, or several files",
+    "nested too deeply",
+)
 
 
 def as_yaml_1_2(source: Source, text: str, value: Any = None, path: Path = ()) -> Any:
@@ -42,7 +49,7 @@ def yaml_1_2(text: str, name: str) -> Any:
     """Read YAML of any kind, a list or a mapping, as promptfoo does; raises ValueError with the line."""
     nested = "it:\n" + "".join(f"  {line}\n" for line in text.splitlines())
     try:
-        return as_yaml_1_2(read(nested.encode(), name), nested)["it"]
+        return as_yaml_1_2(read(nested.encode(), name, wording=WORDING), nested)["it"]
     except DocumentInvalid as error:
         first = error.problems[0]
         raise ValueError(f"{name}:{max(1, first.line - 1)}:{max(1, first.column - 2)}: {first.message}") from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from llmmigrate.document.source import MAX_BYTES, Path, Source, read
+from llmmigrate.document.source import Path, Source, Wording, read
 from llmmigrate.exceptions import DocumentInvalid, Problem
 from llmmigrate.redaction import secret_in
 from llmmigrate.regression.building import Builder, placed_in
@@ -53,7 +53,7 @@ def load_suite(file: FilePath, *, root: FilePath | None = None) -> Suite:
 
 def read_suite(raw: bytes, name: str, *, files: FileReader = no_files) -> Suite:
     """Check one suite given as bytes; raises DocumentInvalid with all problems at once."""
-    source = _parsed(raw, name)
+    source = read(raw, name, wording=_WORDING)
     try:
         suite = WrittenSuite.model_validate(source.data)
     except ValidationError as error:
@@ -99,21 +99,11 @@ def _any_of(schema: Any) -> Any:
     return [_any_of(item) for item in schema] if isinstance(schema, list) else schema
 
 
-_WORDS = {
-    "a migration document is a mapping of keys, starting with revision and route": "a suite is a mapping with cases",
-    "nested too deeply for a migration document": "nested too deeply: put schemas and tools into files of their own",
-}
-
-
-def _parsed(raw: bytes, name: str) -> Source:
-    if len(raw) > MAX_BYTES:
-        words = f"the file is larger than {MAX_BYTES:,} bytes: put long texts and images into files of their own"
-        raise DocumentInvalid([Problem(name, 1, 1, "", words)])
-    try:
-        return read(raw, name)
-    except DocumentInvalid as error:
-        problems = [replace(one, message=_WORDS.get(one.message, one.message)) for one in error.problems]
-        raise DocumentInvalid(problems) from error
+_WORDING = Wording(
+    "a suite is a mapping with cases",
+    "put long texts and images into files of their own",
+    "nested too deeply: put schemas and tools into files of their own",
+)
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
