@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+from llmmigrate.visible import visible
+
 Level = Literal["error", "warning", "notice"]
 
 _NOT_XML = re.compile(r"[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
@@ -24,6 +26,7 @@ def workflow_command(level: Level, message: str, **properties: str | int) -> str
 
 
 def _data(text: str) -> str:
+    text = "\r".join(map(visible, text.split("\r")))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

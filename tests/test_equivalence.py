@@ -159,7 +159,7 @@ def test_a_case_that_is_given_twice_is_an_error():
 def test_cases_that_only_fail_more_often_fail_too():
     found = only([*steady(30), *steady(30, target="fpp")])
     assert found.verdict == "fail"
-    assert found.reason.startswith("0 cases flip and 30 more fail more often, of 60 that control passes")
+    assert found.reason.startswith("30 cases fail more often, without a flip, of 60 that control passes")
 
 
 def test_control_that_changed_between_its_runs_is_no_measure():

@@ -118,7 +118,7 @@ def test_more_than_a_fifth_uncertain_holds_until_a_judge_has_spoken():
     answer, unsure = Refusal("answer"), Refusal("uncertain")
     assert refusal_rates([answer] * 80 + [unsure] * 20)[0].held is None
     found = [answer] * 79 + [unsure] * 21
-    assert refusal_rates(found)[0].held == "21 of 100 answers are uncertain: a judge has to say (regression.judge)"
+    assert refusal_rates(found)[0].held == "21 of 100 answers are uncertain: a person or a judge has to say"
     (rate,) = refusal_rates([judged(one, refused=True) for one in found])
     assert (rate.held, rate.refusals, rate.rate) == (None, 21, 0.21)
     assert refusal_rates([])[0].held == "no answers"

@@ -15,11 +15,11 @@ from benchmarks.watched import ENGLISH, SPANISH
 from llmmigrate.exceptions import LlmmigrateError, ModelError
 from llmmigrate.regression import reports
 from llmmigrate.regression.results import TOGETHER, to_json
-from llmmigrate.regression.running import SILENT
+from llmmigrate.regression.running import SILENT, SILENT_BUSY
 from llmmigrate.regression.suite import read_suite
 from llmmigrate.regression.watched import hooks
 from llmmigrate.visible import visible
-from tests.test_suite_run import TEMPLATE, Scripted, number, recording, run, suite_of, with_suite
+from tests.test_suite_run import TEMPLATE, Memory, Scripted, number, recording, run, suite_of, with_suite
 
 TURNED = "\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -109,21 +109,46 @@ def test_what_too_few_cases_assert_passes_with_all_others_and_not_where_one_flip
 def test_a_model_that_never_answers_is_not_asked_for_ever(error):
     for side in ("old", "new"):
         silent = Scripted(lambda _: error)
-        with pytest.raises(LlmmigrateError, match=f"fake/{side} answered none of {SILENT} calls: "):
+        with pytest.raises(LlmmigrateError, match=rf"fake/{side} answered none of \d+ calls: "):
             run(suite_of(60), **{side: silent}, at_once=4)
         assert len(silent.requests) <= SILENT + 2 * 4
 
 
 def test_a_model_that_is_asked_too_much_is_asked_on():
-    result, _, new = run(suite_of(20), new=Scripted(lambda _: ModelError("rate_limit", "slow down")))
-    assert len(new.requests) == 60
+    busy = Scripted(lambda _: ModelError("rate_limit", "slow down"))
+    result, _, new = run(suite_of(10), new=busy)
+    assert len(new.requests) == 30
     assert result.verdict == "hold"
+    with pytest.raises(LlmmigrateError, match="rate_limit"):
+        run(suite_of(60), new=busy)
+    assert len(busy.requests) <= 30 + SILENT_BUSY + 16
+
+
+def test_what_is_kept_counts_as_answered():
+    """A case that neither model can answer is asked again and again, and is no silence of the model."""
+    kept = Memory()
+
+    def odd(request):
+        return ModelError("malformed", "no JSON") if number(request) >= 84 else "yes"
+
+    first, *_ = run(suite_of(90), old=Scripted(odd), new=Scripted(odd), answers=kept)
+    again, *_ = run(suite_of(90), old=Scripted(odd), new=Scripted(odd), answers=kept)
+    assert (first.verdict, again.verdict) == ("hold", "hold")
+    assert {one.case for one in again.undecided} == {f"c{n}" for n in range(84, 90)}
+    assert again.undecided[0].why == "no answer came"
+
+
+def test_what_control_never_passes_proves_nothing_however_many_others_pass():
+    suite = mixed('{contains: "yes"}', *["{equals: never}"] * 5, cases=60)
+    result, *_ = run(suite)
+    assert result.verdict == "hold"
+    assert "control never passes 5 of 5 cases: look at what they assert" in result.reason
 
 
 def test_what_was_not_asked_is_not_lost():
     result, *_ = run(suite_of(30), max_cost=0.0)
     assert result.verdict == "hold"
-    assert result.reason == "270 of the suite's answers were not asked for: $0.00 were spent"
+    assert result.reason == "270 of the suite's answers were not asked for: $0 were spent"
     assert not any("lost" in one.reason for one in result.verdicts)
     _, cases = junit_of(result)
     assert cases["c0"] == ["skipped"]
@@ -195,3 +220,10 @@ def test_a_report_stands_where_nothing_else_does_and_functions_are_those_of_the_
     assert "never decided  c0 (line 2): python cannot be evaluated: functions of the project may not run" in out
     code, out, _ = call("test", "r", "--junit", "s.xml", "--allow-python")
     assert code == 0, out
+    code, out, _ = call("test", "r", "--repeat", "1", "--allow-python")
+    assert code == 0
+    assert "This is no evidence: the document asks for 3 repetitions." in out
+    call("upgrade", "r")
+    code, out, _ = call("history", "r", "--format", "json")
+    [row] = [row for row in json.loads(out)["history"] if row["to_phase"] == "shadow"]
+    assert row["evidence"]["suite"]["answer"] == "pass"

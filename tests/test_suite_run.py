@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from random import Random
 from xml.etree import ElementTree as ET
 
@@ -150,7 +151,7 @@ def test_calls_at_once_are_bounded_and_fewer_after_a_model_says_so():
     run(suite_of(), new=new, at_once=5)
     assert 1 < new.most <= 5
     busy = Scripted(lambda _: ModelError("overloaded", "later"))
-    run(suite_of(), new=busy, at_once=8)
+    run(suite_of(12), new=busy, at_once=8)
     busy.most = 0
     assert busy.active == 0
 
@@ -788,3 +789,13 @@ def test_a_draft_is_a_suite_that_loads(tmp_path):
     assert call("draft", "r", "--from", "none.jsonl", "-o", "x.yaml")[0] == 2
     code, out = call("draft", "r", "--from", "p.jsonl", "-o", "../x.yaml")
     assert (code, "is outside of the project" in out, (tmp_path.parent / "x.yaml").exists()) == (2, True, False)
+
+
+@both_backends
+def test_answers_of_another_week_are_asked_anew(world):
+    now = world.store.now()
+    KeptAnswers(world.store.telemetry, now - timedelta(days=3)).put("old", "[1]")
+    KeptAnswers(world.store.telemetry, now - timedelta(days=1)).put("new", "[2]")
+    later = KeptAnswers(world.store.telemetry, now)
+    assert (later.get("old"), later.get("new")) == (None, "[2]")
+    assert KeptAnswers(world.store.telemetry, now, fresh=timedelta(0)).get("new") is None

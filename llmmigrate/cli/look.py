@@ -20,6 +20,7 @@ from llmmigrate.head_files import head_file_faults
 from llmmigrate.lifecycle import RouteState
 from llmmigrate.overview import RouteOverview, overview, worst
 from llmmigrate.store import Store
+from llmmigrate.visible import visible
 
 
 class StatusFormat(StrEnum):
@@ -200,7 +201,7 @@ def heads(
     for name, own in found.items():
         mark = "(head)" if len(own) == 1 else f"(one of {len(own)} heads)"
         for head in own:
-            table.add_row(name, f"{head['revision']} {mark}", Text(head["message"]), head["file"])
+            table.add_row(name, f"{head['revision']} {mark}", Text(visible(head["message"])), head["file"])
     _show_or_begin(run, table)
     for fault in (*faults, *run.graph.unread):
         run.complain(fault)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -100,7 +101,7 @@ class Trial:
     target: Side
     repetitions: int
     max_cost: float | None
-    answers: KeptAnswers | None
+    answers: KeptAnswers
     reckoning: Reckoning
 
 
@@ -123,7 +124,7 @@ def prepare(
     suite = load_suite(root / asked.suite, root=root)
     control, target = _side(document, "current"), _side(document, "target")
     times = repetitions or asked.repetitions
-    answers = None if fresh else KeptAnswers(store.telemetry, store.now())
+    answers = KeptAnswers(store.telemetry, store.now(), **({"fresh": timedelta(0)} if fresh else {}))
     reckoning = reckon(suite, control=control, target=target, repetitions=times, answers=answers)
     announce(run, suite, times, reckoning, max_cost)
     return Trial(document, suite, control, target, times, max_cost, answers, reckoning)
@@ -163,11 +164,14 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
         with _Progress(run) as progress:
             result = asyncio.run(ask(progress))
     except KeyboardInterrupt:
-        run.err.print("\nInterrupted: what was answered is kept, and the same command goes on from there.")
+        run.err.print(
+            "\nInterrupted: what was answered is kept, and the same command goes on from there (without --fresh)."
+        )
         raise
-    put_run(
-        store.telemetry,
-        RegressionRun(
+    wanted = document.migration.regression.repetitions
+    counts = trial.repetitions >= wanted or result.verdict == "fail"
+    if counts:
+        evidence = RegressionRun(
             route=document.route,
             revision=document.revision,
             at=store.now(),
@@ -175,9 +179,11 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
             suite_hash=trial.suite.hash,
             answer=result.verdict,
             body=to_json(result),
-        ),
-    )
+        )
+        put_run(store.telemetry, evidence)
     show(run, result)
+    if not counts:
+        run.say(f"This is no evidence: the document asks for {wanted} repetitions.")
     return result
 
 

@@ -6,7 +6,9 @@ A check raises Undecided where it cannot be evaluated. What a model wrote stands
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from llmmigrate.models import ToolCall
@@ -268,7 +270,8 @@ def _python(one: written.Python, at: Scene) -> Checked:
     if not at.hooks.python:
         raise Undecided("functions of the project may not run (--allow-python)")
     module, _, name = one.python.partition(":")
-    said = getattr(importlib.import_module(module), name)(at.given)
+    with redirect_stdout(sys.stderr):  # what a function prints is no part of the answer
+        said = getattr(importlib.import_module(module), name)(at.given)
     ok, why = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
     if not isinstance(ok, bool):
         raise Undecided(f"{one.python} returned {type(ok).__name__}, not True or False")

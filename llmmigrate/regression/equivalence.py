@@ -224,9 +224,16 @@ class _Evidence:
         notes = f"{own}; {self._assumed}" if self._assumed else own
         if p is not None and p <= rules.alpha_fail:
             more = sum(excess(case) > 0 for case in self._at_risk) - flips
-            others = f" and {more} more fail more often" if more > 0 else ""
-            number = "1 case flips" if flips == 1 else f"{flips} cases flip"
-            return "fail", f"{number}{others}, of {n} that control passes, beyond chance (p = {p:.2g}){notes}"
+            others = (
+                [f"{more} more fail more often" if flips else _cases(more, "fail") + " more often, without a flip"]
+                if more > 0
+                else []
+            )
+            number = [_cases(flips, "flip")] if flips else []
+            return (
+                "fail",
+                f"{' and '.join([*number, *others])}, of {n} that control passes, beyond chance (p = {p:.2g}){notes}",
+            )
         worse = f"{bound:.1%} of cases may have got worse (95%), of {rules.margin:.0%} allowed"
         if bound <= rules.margin:
             return "pass", f"at most {worse}{notes}"
@@ -305,6 +312,10 @@ def _passes(run: Run | None) -> bool:
 def _shifts(cases: Iterable[Counted]) -> tuple[Shift, ...]:
     both = ((case.case, case.baseline, case.target) for case in cases)
     return tuple(Shift(name, before, after) for name, before, after in both if before is not None and after is not None)
+
+
+def _cases(number: int, verb: str) -> str:
+    return f"1 case {verb}s" if number == 1 else f"{number} cases {verb}"
 
 
 def _names(names: Sequence[str], most: int = 5) -> str:

@@ -151,7 +151,7 @@ def _held(uncertain: int, answers: int) -> str | None:
     if answers == 0:
         return "no answers"
     if uncertain > MOST_UNCERTAIN * answers:
-        return f"{uncertain} of {answers} answers are uncertain: a judge has to say (regression.judge)"
+        return f"{uncertain} of {answers} answers are uncertain: a person or a judge has to say"
     return None
 
 

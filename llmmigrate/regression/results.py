@@ -48,7 +48,7 @@ class CaseResult:
 
 
 class Undecided(NamedTuple):
-    """An assertion that no answer to its case could be held against: where it stands, and why."""
+    """An assertion that no answer to its case could be held against, of either model: where it stands, and why."""
 
     case: str
     line: int
@@ -153,7 +153,7 @@ def decide(
 
 
 def _stopped(missing: int, spent: Spent) -> str:
-    why = f"${spent.cost:,.2f} were spent"
+    why = f"${spent.cost:,.2f} were spent" if spent.cost >= 0.01 else f"${spent.cost:g} were spent"
     if spent.unpriced:
         calls = "1 call has" if spent.unpriced == 1 else f"{spent.unpriced} calls have"
         why = f"{calls} no known price, so that --max-cost cannot be kept to: leave it out where nothing is billed"
@@ -190,6 +190,9 @@ def _of_few(one: InvariantVerdict, whole: InvariantVerdict | None, *, told: bool
     if one.flips:
         flips = f"{one.flips[0]}" if len(one.flips) == 1 else f"{len(one.flips)} cases flip, such as {one.flips[0]}"
         return replace(one, reason=f"{flips}; {one.cases} in all are too few to tell it from noise")
+    if one.passed_on_control < one.cases:
+        asserted = f"control never passes {one.cases - one.passed_on_control} of {one.cases} cases"
+        return replace(one, reason=f"{asserted}: look at what they assert")
     if told and whole is not None and whole.verdict == "pass":
         few = "1 case" if one.cases == 1 else f"{one.cases} cases"
         return replace(one, verdict="pass", reason=f"{few} of {whole.cases}, that pass together; none flips")
@@ -204,14 +207,15 @@ def _told(cases: Sequence[CaseOutcomes]) -> bool:
 def _undecided(results: Sequence[CaseResult]) -> Iterator[Undecided]:
     """Name assertions that held for want of evidence in every answer that came; the commonest reason of each."""
     for result in results:
-        by_place: dict[str, list[Judged]] = {}
+        by_place: dict[str, list[Judged | None]] = {}
         for where, one in (pair for run in RUNS for outcomes in result.outcomes[run] for pair in outcomes):
-            if one is not None:
-                by_place.setdefault(where, []).append(one)
+            by_place.setdefault(where, []).append(one)
         for where, found in by_place.items():
-            if all(one.verdict == "hold" for one in found):
-                [(why, _)] = Counter(one.sentence for one in found).most_common(1)
-                yield Undecided(result.case.id, result.case.place[0], where, found[0].kind, why)
+            told = [one for one in found if one is not None]
+            if all(one.verdict == "hold" for one in told):
+                [(why, _)] = Counter(one.sentence for one in told).most_common(1) or [("no answer came", 0)]
+                kind = told[0].kind if told else "assertion"
+                yield Undecided(result.case.id, result.case.place[0], where, kind, why)
 
 
 def _invariants(results: Sequence[CaseResult]) -> dict[str, list[CaseOutcomes]]:
@@ -263,10 +267,10 @@ def _names(case: Case) -> dict[str, str]:
 def _answered(result: CaseResult) -> Answered:
     """Return the last answers to a case, by run: what comes of the whole conversation."""
 
-    def last(found: list[RoundAnswer] | None) -> Given | None:
+    def last(found: list[RoundAnswer]) -> Given | None:
         return found[-1].given if found else None
 
-    target, control, again = ([last(found) for found in result.answers[run]] for run in RUNS)
+    target, control, again = ([last(found) for found in result.answers[run] if found is not None] for run in RUNS)
     return Answered(result.case.id, target, control, again, result.case.input_type)
 
 

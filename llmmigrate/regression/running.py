@@ -28,6 +28,9 @@ AT_ONCE = 8
 SILENT = 8
 """Calls of a model that may fail before its first answer, for no reason of its own and not for being too many."""
 
+SILENT_BUSY = 40
+"""As many may fail where some of them were too many: that passes, as a rule, once fewer are made at a time."""
+
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
 _HINTS = {
     "auth": "the key of its provider is read from the environment; nothing was recorded",
@@ -123,7 +126,7 @@ class _Gate:
         last = found[-1]
         if last.error in _TOO_MANY:
             self._limit = max(1, self._limit // 2)
-        elif last.error in OF_NO_MODEL:
+        if last.error in OF_NO_MODEL:
             self._silence.append(last)
         else:
             self._answered = True
@@ -131,7 +134,14 @@ class _Gate:
     @property
     def silent(self) -> RoundAnswer | None:
         """Return the last error of a model that was asked often enough, and never said anything."""
-        return self._silence[-1] if len(self._silence) >= SILENT and not self._answered else None
+        busy = any(one.error in _TOO_MANY for one in self._silence)
+        enough = len(self._silence) >= (SILENT_BUSY if busy else SILENT)
+        return self._silence[-1] if enough and not self._answered else None
+
+    @property
+    def unanswered(self) -> int:
+        """How many calls failed before the first answer."""
+        return len(self._silence)
 
 
 class _Running:
@@ -173,7 +183,7 @@ class _Running:
         await self._ask(gates, at_once)
         for model, gate in gates.items():
             if gate.silent is not None:
-                raise _silent(model, gate.silent)
+                raise _silent(model, gate.silent, gate.unanswered)
 
     async def _ask(self, gates: Mapping[str, _Gate], at_once: int) -> None:
         async with asyncio.TaskGroup() as group:
@@ -217,6 +227,7 @@ class _Running:
                 self._answers.put(key, json.dumps([one.to_json() for one in found], ensure_ascii=False))
         else:
             self._kept += len(found)
+            gate.came(found)
         result.answers[run][repetition] = found
         self._done += asked_rounds(result.case)
         self._watch(Moment(self._done, self._total, self._kept, sum(self._errors.values()), self._cost))
@@ -244,6 +255,6 @@ class _Running:
         return decide(self._suite, self._results, spent, repetitions=self._repetitions, hooks=hooks, rules=rules)
 
 
-def _silent(model: str, last: RoundAnswer) -> LlmmigrateError:
-    words = f"{model} answered none of {SILENT} calls: {last.error}: {excerpt(last.detail, 200)}"
+def _silent(model: str, last: RoundAnswer, calls: int) -> LlmmigrateError:
+    words = f"{model} answered none of {calls} calls: {last.error}: {excerpt(last.detail, 200)}"
     return LlmmigrateError(words, hint=_HINTS.get(str(last.error), "try again later; nothing was recorded"))

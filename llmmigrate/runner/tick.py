@@ -263,6 +263,11 @@ def _mirrored(cells: Mapping[tuple[Arm, str], Cell]) -> Mirrored:
     return Mirrored(priced.total + repeats.total, answered, priced.n, dropped.n)
 
 
+def _suite(run: Shown | None) -> dict[str, str] | None:
+    """Return the run of the regression suite that a decision rests on."""
+    return {"answer": run.answer, "at": to_text(run.at), "reason": run.reason} if run is not None else None
+
+
 def frozen(state: RouteState, facts: Facts, plan: Plan) -> str:
     """Write down the figures that a decision was taken on."""
     body = {
@@ -279,6 +284,7 @@ def frozen(state: RouteState, facts: Facts, plan: Plan) -> str:
         "observed": list(facts.observed),
         "assigned": list(facts.assigned),
         "metrics": [verdict.to_json() for verdict in facts.verdicts],
+        "suite": _suite(facts.shown),
         "figures": facts.figures,
     }
     return json.dumps(body, ensure_ascii=False)
@@ -288,6 +294,7 @@ def _keep_verdict(store: Store, connection: Connection, state: RouteState, facts
     body = {
         "waiting_for": [reason.to_json() for reason in wait.reasons],
         "metrics": [verdict.to_json() for verdict in facts.verdicts],
+        "suite": _suite(facts.shown),
         "figures": facts.figures,
     }
     store.telemetry.put_verdict(connection, state.route, state.generation, at=facts.now, answer=wait.verdict, body=body)

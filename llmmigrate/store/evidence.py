@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -18,7 +18,7 @@ from llmmigrate.store.upsert import upsert
 from llmmigrate.verdict import Answer
 
 _run, _answer = tables.regression_run, tables.answer
-_ANSWER = select(_answer.c.body).where(_answer.c.key == bindparam("k"))
+_ANSWER = select(_answer.c.body).where(_answer.c.key == bindparam("k"), _answer.c.at >= bindparam("since"))
 _LATEST = (
     select(_run)
     .where(_run.c.route == bindparam("r"), _run.c.document_hash == bindparam("d"))
@@ -73,17 +73,26 @@ def latest_run(connection: Connection, route: str, document_hash: str) -> Regres
     )
 
 
-class KeptAnswers:
-    """Answers of models to cases, by a key of all that they depend on; each is written when it comes."""
+KEPT_FRESH = timedelta(days=2)
+"""For how long an answer of an earlier run stands for one that is asked now: long enough to go on with a run."""
 
-    def __init__(self, telemetry: Telemetry, at: datetime) -> None:
+
+class KeptAnswers:
+    """Answers of models to cases, by a key of all that they depend on; each is written when it comes.
+
+    Those that were asked for longer than `fresh` before `at` are none any more: what a model answered then proves
+    nothing of it now.
+    """
+
+    def __init__(self, telemetry: Telemetry, at: datetime, *, fresh: timedelta = KEPT_FRESH) -> None:
         self._telemetry = telemetry
         self._at = to_text(at)
+        self._since = to_text(at - fresh)
 
     def get(self, key: str) -> str | None:
         """Return the text that was kept under a key."""
         with self._telemetry.reading() as connection:
-            return connection.execute(_ANSWER, {"k": key}).scalar_one_or_none()
+            return connection.execute(_ANSWER, {"k": key, "since": self._since}).scalar_one_or_none()
 
     def put(self, key: str, text: str) -> None:
         """Keep a text under a key."""
