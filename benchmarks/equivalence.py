@@ -59,7 +59,7 @@ def suite(
     return {one.invariant: one for one in judge(asked)}
 
 
-def _share(times: int, runs: int) -> str:
+def ranged(times: int, runs: int) -> str:
     low, high = wilson(times, runs)
     return f"{times / runs:5.1%} ({low:.1%} to {high:.1%})"
 
@@ -80,13 +80,13 @@ def main() -> None:
             passed = sum(one.verdict == "pass" for each in found for one in each.values())
             whole = sum(verdict_of(each.values()) == "pass" for each in found) / runs
             label = f"{name}, half copied" if copied else name
-            print(f"  {label:32} {_share(failed, runs):25} {passed / runs / DEFAULT_INVARIANTS:.1%}, {whole:.0%}")
+            print(f"  {label:32} {ranged(failed, runs):25} {passed / runs / DEFAULT_INVARIANTS:.1%}, {whole:.0%}")
     print("\none change among ten invariants:   found                     passed  cases needed for 90%, noise 10% / 2%")
     for damage in DAMAGES:
         random = np.random.default_rng(8)
         answers = [suite(random, NOISES["10% noise"], [damage])[damage.name].verdict for _ in range(runs)]
         needed = " / ".join(str(cases_needed(damage, noise=NOISES[f"{share} noise"])) for share in ("10%", "2%"))
-        found_share, wrongly = _share(answers.count("fail"), runs), answers.count("pass") / runs
+        found_share, wrongly = ranged(answers.count("fail"), runs), answers.count("pass") / runs
         print(f"  {damage.name:32} {found_share:25} {wrongly:5.1%}   {needed}")
     healthy = " / ".join(str(cases_needed(None, noise=NOISES[f"{share} noise"])) for share in ("10%", "2%"))
     print(f"  {'a healthy model passes':32} {'':25} {'':5}   {healthy}")

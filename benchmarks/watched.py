@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from benchmarks.equivalence import ranged
 from llmmigrate.regression.equivalence import judge
-from llmmigrate.regression.equivalence_intervals import wilson
 from llmmigrate.regression.equivalence_power import DEFAULT_CASES, DEFAULT_REPETITIONS
 from llmmigrate.regression.given import Given
 from llmmigrate.regression.watched import Answered, watched
@@ -87,11 +87,6 @@ def suite(
     return {one.invariant: one.verdict for one in judge(watched(answered))}
 
 
-def _share(times: int, runs: int) -> str:
-    low, high = wilson(times, runs)
-    return f"{times / runs:6.1%} ({low:.1%} to {high:.1%})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
@@ -109,14 +104,14 @@ def main() -> None:
         found = [suite(random, noise, None, copied=copied) for _ in range(runs)]
         by = Counter(name for each in found for name, verdict in each.items() if verdict == "fail")
         failed = sum("fail" in each.values() for each in found)
-        print(f"  {label:26} {_share(failed, runs)}  {dict(by) or ''}")
+        print(f"  {label:26} {ranged(failed, runs)}  {dict(by) or ''}")
     print("\na change in one answer of ten is found:   noisy                      without noise")
     for name, (key, words) in CHANGES.items():
         rows = []
         for noise in (NOISE, QUIET):
             random = np.random.default_rng(12)
             found = [suite(random, noise, key, copied=0.0) for _ in range(runs)]
-            rows.append(_share(sum(each.get(f"every answer: {words}") == "fail" for each in found), runs))
+            rows.append(ranged(sum(each.get(f"every answer: {words}") == "fail" for each in found), runs))
         print(f"  {name:38} {'    '.join(rows)}")
     print(f"\n{time.perf_counter() - began:.0f} s")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -19,7 +17,17 @@ from llmmigrate.regression.running import SILENT, SILENT_BUSY
 from llmmigrate.regression.suite import read_suite
 from llmmigrate.regression.watched import hooks
 from llmmigrate.visible import visible
-from tests.test_suite_run import TEMPLATE, Memory, Scripted, number, recording, run, suite_of, with_suite
+from tests.test_suite_run import (
+    TEMPLATE,
+    Memory,
+    Scripted,
+    begun_in,
+    command_in,
+    number,
+    recording,
+    run,
+    suite_of,
+)
 
 TURNED = "\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -194,16 +202,8 @@ def test_visible_text_holds_nothing_that_moves_a_terminal_and_loses_no_other_let
 
 
 def test_a_report_stands_where_nothing_else_does_and_functions_are_those_of_the_project(tmp_path):
-    def call(*words):
-        command = [sys.executable, "-m", "llmmigrate", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    models = ("--from", "recorded/old", "--to", "recorded/new")
-    assert call("init", ".")[0] == 0
-    assert call("new", "-m", "m", "--route", "r", *models, "-t", "quick")[0] == 0
-    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
-    file.write_text(with_suite(file.read_text()))
+    begun_in(tmp_path)
+    call = command_in(tmp_path)
     cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{python: 'checks:ok'}}]}}" for n in range(40))
     suite = tmp_path / "regression" / "s.yaml"
     suite.write_text(f"cases:\n{cases}\n")

@@ -472,13 +472,42 @@ def recording(folder, name, answers):
     (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
 
-def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
+def command_in(folder):
+    """Return a function that runs the command in a folder, and returns its exit code and both streams."""
+
     def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-m", "llmmigrate", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
+    return call
+
+
+def both_streams(call):
+    """Return a function that returns both streams as one, as on a terminal."""
+
+    def together(*words):
+        code, out, err = call(*words)
+        return code, out + err
+
+    return together
+
+
+def begun_in(folder):
+    """Make a project with a document and a suite of 40 cases; return how to run the command there."""
+    call = both_streams(command_in(folder))
+    assert call("init", ".")[0] == 0
+    models = ("--from", "recorded/old", "--to", "recorded/new")
+    assert call("new", "-m", "m", "--route", "r", *models, "-t", "quick")[0] == 0
+    [file] = (folder / "migrations" / "versions").glob("*.yaml")
+    file.write_text(with_suite(file.read_text()))
+    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
+    (folder / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    return call
+
+
+def test_the_command_runs_a_suite_keeps_its_evidence_and_exits_by_it(tmp_path):
+    call = command_in(tmp_path)
     assert call("init", ".")[0] == 0
     models = ("--from", "recorded/old", "--to", "recorded/new")
     assert call("new", "-m", "m", "--route", "r", *models, "-t", "quick")[0] == 0
@@ -666,18 +695,7 @@ def test_control_is_not_repaired_while_the_suite_is_waited_for(due):
 
 
 def test_upgrade_runs_the_suite_where_it_may(tmp_path):
-    def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    call("init", ".")
-    call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
-    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
-    file.write_text(with_suite(file.read_text()))
-    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
-    (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    call = begun_in(tmp_path)
     for name in ("old", "new"):
         recording(tmp_path / "recordings", name, {f"q {n}": "yes" for n in range(40)})
     suite = (tmp_path / "regression" / "s.yaml").read_text()
@@ -703,18 +721,7 @@ def test_upgrade_runs_the_suite_where_it_may(tmp_path):
 
 
 def test_a_failed_suite_says_what_to_do(tmp_path):
-    def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    call("init", ".")
-    call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
-    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
-    file.write_text(with_suite(file.read_text()))
-    cases = "\n".join(f"  - {{id: c{n}, input: 'q {n}', assert: [{{contains: 'yes'}}]}}" for n in range(40))
-    (tmp_path / "regression" / "s.yaml").write_text(f"cases:\n{cases}\n")
+    call = begun_in(tmp_path)
     for name, word in (("old", "yes"), ("new", "no"), ("newer", "yes")):
         recording(tmp_path / "recordings", name, {f"q {n}": word for n in range(40)})
     for command in (("upgrade", "r", "--yes"), ("upgrade", "r"), ("status", "r")):
@@ -723,6 +730,7 @@ def test_a_failed_suite_says_what_to_do(tmp_path):
         assert "the regression suite fails: " in out
         assert "llmmigrate test r --html" in out
         assert "Keep it moving" not in out
+    [file] = (tmp_path / "migrations" / "versions").glob("*.yaml")
     file.write_text(file.read_text().replace("recorded/new", "recorded/newer"))
     assert call("upgrade", "r")[0] == 6
     assert call("repair", "r", "--reason", "another model")[0] == 0
@@ -731,12 +739,7 @@ def test_a_failed_suite_says_what_to_do(tmp_path):
 
 
 def test_check_reads_suites_and_holds_their_requests_against_providers(tmp_path):
-    def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
+    call = both_streams(command_in(tmp_path))
     call("init", ".")
     models = ("--from", "openai/gpt-4.1", "--to", "anthropic/claude-sonnet-4-5-20250929")
     call("new", "-m", "m", "--route", "r", *models)
@@ -755,12 +758,7 @@ def test_check_reads_suites_and_holds_their_requests_against_providers(tmp_path)
 
 
 def test_a_draft_is_a_suite_that_loads(tmp_path):
-    def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmmigrate", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
+    call = both_streams(command_in(tmp_path))
     call("init", ".")
     call("new", "-m", "m", "--route", "r", "--from", "recorded/old", "--to", "recorded/new", "-t", "quick")
     code, out = call("draft", "r")

@@ -117,14 +117,14 @@ def prepare(
     """Read a document's suite and say what running it asks for and costs at most; raises DocumentInvalid."""
     from llmmigrate.regression.reckoning import reckon
     from llmmigrate.regression.suite import load_suite
-    from llmmigrate.store.evidence import KeptAnswers
+    from llmmigrate.store.evidence import KEPT_FRESH, KeptAnswers
 
     asked, root = document.migration.regression, run.settings.root
     assert asked.suite is not None
     suite = load_suite(root / asked.suite, root=root)
     control, target = _side(document, "current"), _side(document, "target")
     times = repetitions or asked.repetitions
-    answers = KeptAnswers(store.telemetry, store.now(), **({"fresh": timedelta(0)} if fresh else {}))
+    answers = KeptAnswers(store.telemetry, store.now(), fresh=timedelta(0) if fresh else KEPT_FRESH)
     reckoning = reckon(suite, control=control, target=target, repetitions=times, answers=answers)
     announce(run, suite, times, reckoning, max_cost)
     return Trial(document, suite, control, target, times, max_cost, answers, reckoning)
@@ -169,8 +169,7 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
         )
         raise
     wanted = document.migration.regression.repetitions
-    counts = trial.repetitions >= wanted or result.verdict == "fail"
-    if counts:
+    if result.counts(wanted):
         evidence = RegressionRun(
             route=document.route,
             revision=document.revision,
@@ -182,7 +181,7 @@ def run_and_keep(run: Project, store: Store, trial: Trial, *, at_once: int = 8, 
         )
         put_run(store.telemetry, evidence)
     show(run, result)
-    if not counts:
+    if not result.counts(wanted):
         run.say(f"This is no evidence: the document asks for {wanted} repetitions.")
     return result
 

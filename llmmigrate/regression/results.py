@@ -112,6 +112,10 @@ class SuiteResult:
         words = f"{number} of {len(told)}: {worst[0].invariant}: {worst[0].reason}"
         return f"{words}; {open_ones}" if open_ones else words
 
+    def counts(self, wanted: int) -> bool:
+        """Tell whether this is evidence where a document asks for so many repetitions: fewer can only fail."""
+        return self.repetitions >= wanted or self.verdict == "fail"
+
     @property
     def _open_ones(self) -> str:
         if not self.undecided:

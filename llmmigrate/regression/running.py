@@ -91,6 +91,7 @@ async def run_suite(
 
     Raises LlmmigrateError where a model does not answer at all: no key, no server, no such model. Whatever else models
     and their providers do is part of the result.
+
     Where `max_cost` is reached, or calls have no known price to hold against it, nothing more is asked and the verdict
     holds.
     """
@@ -126,17 +127,18 @@ class _Gate:
         last = found[-1]
         if last.error in _TOO_MANY:
             self._limit = max(1, self._limit // 2)
-        if last.error in OF_NO_MODEL:
-            self._silence.append(last)
-        else:
+        if last.error not in OF_NO_MODEL:
             self._answered = True
+        elif not self._answered:
+            self._silence.append(last)
 
     @property
     def silent(self) -> RoundAnswer | None:
         """Return the last error of a model that was asked often enough, and never said anything."""
+        if self._answered or len(self._silence) < SILENT:
+            return None
         busy = any(one.error in _TOO_MANY for one in self._silence)
-        enough = len(self._silence) >= (SILENT_BUSY if busy else SILENT)
-        return self._silence[-1] if enough and not self._answered else None
+        return self._silence[-1] if not busy or len(self._silence) >= SILENT_BUSY else None
 
     @property
     def unanswered(self) -> int:
